@@ -9,7 +9,7 @@ function(ebb_layer name)
   list(FILTER sources EXCLUDE REGEX "[/_]lanes\\.cpp$")
   if(NOT sources)  # A library cannot be empty, a layer can.
     set(sources ${CMAKE_CURRENT_BINARY_DIR}/empty.cpp)
-    file(TOUCH ${sources})
+    file(CONFIGURE OUTPUT ${sources} CONTENT "")
   endif()
 
   add_library(ebb_${name} STATIC ${sources})
