@@ -1,13 +1,13 @@
 # Sources compiled once per instruction set. Each object sees EBB_ISA, the name of its set, which is also the
 # namespace its symbols live in; the set in force is chosen at run time (engine/lanes/isa.h). All of the project's code
 # sees EBB_HAS_ISA_<set>=1 for each set that is compiled in, and may call into the namespaces of those alone.
-set(EBB_ISA_SETS base)
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  list(APPEND EBB_ISA_SETS avx2 avx512)
-endif()
+# On other processors than x86-64 all sets are the baseline under three names.
+set(EBB_ISA_SETS base avx2 avx512)
 set(EBB_ISA_FLAGS_base "")
-set(EBB_ISA_FLAGS_avx2 -mavx2 -mfma)
-set(EBB_ISA_FLAGS_avx512 -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mprefer-vector-width=512)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(EBB_ISA_FLAGS_avx2 -mavx2 -mfma)
+  set(EBB_ISA_FLAGS_avx512 -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mprefer-vector-width=512)
+endif()
 
 list(TRANSFORM EBB_ISA_SETS REPLACE "(.+)" "EBB_HAS_ISA_\\1=1" OUTPUT_VARIABLE isa_definitions)
 target_compile_definitions(ebb_build_options INTERFACE ${isa_definitions})

@@ -44,6 +44,7 @@ struct Node {
   std::uint32_t scope = 0;         // index into scopes()
   std::uint32_t lazy = 0;          // where the source of a lazy broadcast is kept
   Presence presence = Presence::traced;
+  bool named = false;              // bears at least one name
   std::string_view step;           // "1" .. "9", or what the author of the composition chose
   Location where;                  // the user's line
 };
@@ -104,6 +105,9 @@ class Tape {
   /// Names a node, and says which step of a well-known procedure it is. A node may bear several names.
   Var name(const Var& var, std::string_view name, std::string_view step = {});
 
+  /// Says which step of a well-known procedure a node is, without naming it.
+  void set_step(const Var& var, std::string_view step);
+
   /// Opens a scope until the returned guard dies. Ops recorded inside carry the outermost scope's line.
   class ScopeGuard {
    public:
@@ -132,7 +136,7 @@ class Tape {
   /// The leaf that was first read for this version of `state`, or nothing: what a gradient is taken with respect to.
   std::optional<Var> leaf_of(const State& state) const;
   /// Notes the value that `state` takes at the next commit.
-  void update(const State& state, const Var& value);
+  void update(const State& state, const Var& value, Location where = Location::current());
   /// Sets every noted value at once.
   void commit();
 
@@ -165,8 +169,9 @@ class Tape {
   const Chunked<Scope>& scopes() const { return scopes_; }
   const Chunked<NameEntry>& names() const { return names_; }
 
-  /// The text of an entry: `xmu`, `dxmu1`, `dx#2`.
-  std::string text(std::size_t entry) const;
+  /// The text of every entry of names(), each once in its scope: `xmu`, `dxmu1`, `dx#2`. Empty for an entry that is void,
+  /// which is a partial sum of contributions.
+  std::vector<std::string> name_texts() const;
   /// The first name of a node, or `%12`.
   std::string name_of(NodeId id) const;
   /// `net.fc1`; empty outside of scopes.
@@ -235,12 +240,10 @@ class Tape {
   void check_thread() const;
   NodeId append(Node node, std::span<const NodeId> inputs, std::span<const Attr> attrs);
   NodeId find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const;
-  void compute(Node& node, std::span<const NodeId> inputs);
+  void compute(Node& node, std::span<const NodeId> inputs, const Call& call);
   void check_finite(NodeId id) const;
-  void materialise(Node& node) const;
   void release(NodeId id);
   std::string_view keep_text(std::string_view text);
-  StateEntry* entry_of(const State& state);
   const StateEntry* entry_of(const State& state) const;
   StateEntry& make_entry(const State& state);
   void keep_updates(const Mark& mark);
