@@ -1,0 +1,13 @@
+// Ebb, whole: tensors and tapes, ops, layers and training.
+#pragma once
+
+#include <ebb/engine/error.h>
+#include <ebb/engine/tape/grad.h>
+#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/tape/tape.h>
+#include <ebb/engine/tensor/tensor.h>
+#include <ebb/engine/threads/pool.h>
+#include <ebb/ops/elementwise/elementwise.h>
+#include <ebb/ops/linalg/matmul.h>
+#include <ebb/ops/reduction/reduction.h>
+#include <ebb/ops/rows.h>

@@ -1,0 +1,30 @@
+#include <ebb/ops/rows.h>
+
+#include <ebb/engine/tape/structural.h>
+#include <ebb/ops/elementwise/elementwise.h>
+#include <ebb/ops/linalg/matmul.h>
+#include <ebb/ops/reduction/reduction.h>
+
+#include <vector>
+
+namespace ebb {
+
+std::span<const Row* const> all_rows() {
+  static const auto rows = [] {
+    std::vector<const Row*> out;
+    for (const auto family : {structural_rows(), elementwise_rows(), reduction_rows(), linalg_rows()}) {
+      out.insert(out.end(), family.begin(), family.end());
+    }
+    return out;
+  }();
+  return rows;
+}
+
+const Row* find_row(std::string_view name) {
+  for (const Row* row : all_rows()) {
+    if (row->name == name) return row;
+  }
+  return nullptr;
+}
+
+}  // namespace ebb
