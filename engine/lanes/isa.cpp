@@ -1,5 +1,5 @@
 // The choice of the instruction set: asked of the CPU once, and overruled by EBB_ISA.
-#include "engine/lanes/isa.h"
+#include <ebb/engine/lanes/isa.h>
 
 #include <cstdlib>
 #include <stdexcept>

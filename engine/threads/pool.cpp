@@ -7,7 +7,7 @@
 // nobody, and a forked child without workers still computes. A worker reads the job only after a
 // successful claim, and the caller leaves only when every claimed range is done: that is what makes
 // the job, which lives on the caller's stack, safe to share.
-#include "engine/threads/pool.h"
+#include <ebb/engine/threads/pool.h>
 
 #include <pthread.h>
 

@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "engine/threads/function_ref.h"
+#include <ebb/engine/threads/function_ref.h>
 
 namespace ebb {
 

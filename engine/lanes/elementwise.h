@@ -1,0 +1,29 @@
+// Running elementwise lanes over whole tensors.
+//
+// An operand of a smaller shape is read with stride 0; axes that all operands walk alike are merged, so that most calls
+// are one contiguous run. Large outputs are written around the cache, and split over the pool at bounds that do not
+// change a bit of the result.
+#pragma once
+
+#include <ebb/engine/tape/row.h>
+
+#include <span>
+
+namespace ebb {
+
+/// An operand: elements in memory under a shape that broadcasts to the output's.
+struct Source {
+  const void* data;
+  const Shape* shape;
+};
+
+/// Computes `out` (which has its shape and dtype, and gets its buffer here). `lane_dtype` is that of the last input.
+void run_elementwise(const Row& row, std::span<const Source> in, DType lane_dtype, Tensor& out);
+
+/// The lane of a row for a dtype on the instruction set in force; null if the row does not take the dtype.
+Lane lane_of(const Row& row, DType dtype);
+
+/// Copies `source` into `out`, repeating it along broadcast axes.
+void run_broadcast(const Source& source, Tensor& out);
+
+}  // namespace ebb

@@ -1,0 +1,127 @@
+// Elementwise loops over packs, made from an op's lambda. Included only by files compiled once per instruction set.
+//
+// The tail runs the pack code on a padded copy, never a scalar twin of it, so an element's value does not depend on where
+// in the tensor it stands. Each combination of moving and fixed operands is a loop of its own.
+#pragma once
+
+#include <ebb/engine/lanes/op.h>
+#include <ebb/engine/lanes/pack.h>
+#include <ebb/engine/tape/row.h>
+
+#include <array>
+#include <utility>
+
+namespace ebb::EBB_ISA {
+
+template <class T, int Form, std::size_t K>
+struct In {  // how input K is held while the loop runs
+  using Element = std::conditional_t<Form == 2 && K == 0, bool, T>;
+  using Held = std::conditional_t<Form == 2 && K == 0, Mask<T>, Pack<T>>;
+
+  static Held load(const Element* from) {
+    if constexpr (std::is_same_v<Held, Mask<T>>) {
+      return Mask<T>::load_unaligned(from);
+    } else {
+      return Pack<T>::load_unaligned(from);
+    }
+  }
+  static Held fill(const Element* from) {
+    if constexpr (std::is_same_v<Held, Mask<T>>) {
+      return Mask<T>(*from);
+    } else {
+      return Pack<T>(*from);
+    }
+  }
+};
+
+template <const auto& kOps, std::size_t I, class T>
+struct Map {
+  using O = std::remove_cvref_t<decltype(std::get<I>(kOps))>;
+  using Out = std::conditional_t<O::kForm == 1, bool, T>;
+  static constexpr std::size_t kArity = O::kArity;
+  static constexpr std::int64_t kW = kWidth<T>;
+
+  template <unsigned Steps, std::size_t... K>
+  static void loop(const LaneCall& call, std::index_sequence<K...>) {
+    constexpr const auto& op = std::get<I>(kOps);
+    const std::tuple in{static_cast<const typename In<T, O::kForm, K>::Element*>(call.in[K])...};
+    Out* const out = static_cast<Out*>(call.out);
+    if (call.n == 0) return;
+    const std::tuple fixed{In<T, O::kForm, K>::fill(std::get<K>(in))...};
+    auto compute = [&](const auto&... from) {
+      return op.f([&] {
+        if constexpr ((Steps >> K & 1) != 0) {
+          return In<T, O::kForm, K>::load(from);
+        } else {
+          return std::get<K>(fixed);
+        }
+      }()...);
+    };
+    std::int64_t i = 0;
+    if constexpr (std::is_floating_point_v<Out>) {
+      if (call.stream && reinterpret_cast<std::uintptr_t>(out) % sizeof(Pack<T>) == 0) {
+        for (; i + kW <= call.n; i += kW) stream<T>(out + i, compute((std::get<K>(in) + i)...));
+        stream_fence(Arch());
+      }
+    }
+    for (; i + kW <= call.n; i += kW) compute((std::get<K>(in) + i)...).store_unaligned(out + i);
+    if (i < call.n) {
+      const std::int64_t rest = call.n - i;
+      std::tuple<Padded<typename In<T, O::kForm, K>::Element>...> padded;
+      if constexpr (Steps != 0) {
+        for (std::int64_t k = 0; k < kW; ++k) {
+          const std::int64_t j = k < rest ? k : 0;
+          ((std::get<K>(padded).at[k] = std::get<K>(in)[(Steps >> K & 1) != 0 ? i + j : 0]), ...);
+        }
+      }
+      Padded<Out> result;
+      compute(std::get<K>(padded).at...).store_unaligned(result.at);
+      for (std::int64_t k = 0; k < rest; ++k) out[i + k] = result.at[k];
+    }
+  }
+
+  template <class E>
+  struct Padded {
+    alignas(64) E at[kW];
+  };
+
+  template <unsigned... Steps>
+  static void dispatch(const LaneCall& call, std::integer_sequence<unsigned, Steps...>) {
+    using Loop = void (*)(const LaneCall&, std::make_index_sequence<kArity>);
+    static constexpr Loop kLoops[] = {
+        [](const LaneCall& c, std::make_index_sequence<kArity> k) { loop<Steps>(c, k); }...};
+    kLoops[call.steps](call, {});
+  }
+
+  static void run(const LaneCall& call) {
+    dispatch(call, std::make_integer_sequence<unsigned, 1u << kArity>());
+  }
+};
+
+template <const auto& kOps, std::size_t I>
+constexpr LaneTable lane_table() {
+  constexpr lane::Takes takes = std::get<I>(kOps).traits.takes;
+  LaneTable table;
+  if constexpr (takes != lane::Takes::booleans) {
+    table.by_dtype[0] = Map<kOps, I, float>::run;
+    table.by_dtype[1] = Map<kOps, I, double>::run;
+  }
+  if constexpr (takes == lane::Takes::numbers || takes == lane::Takes::all) {
+    table.by_dtype[2] = Map<kOps, I, std::int64_t>::run;
+  }
+  return table;
+}
+
+template <const auto& kOps, std::size_t... I>
+constexpr std::array<LaneTable, sizeof...(I)> lane_tables(std::index_sequence<I...>) {
+  return {lane_table<kOps, I>()...};
+}
+
+/// The lane tables of a whole tuple, in its order.
+template <const auto& kOps>
+constexpr auto lane_tables() {
+  return lane_tables<kOps>(
+      std::make_index_sequence<std::tuple_size_v<std::remove_cvref_t<decltype(kOps)>>>());
+}
+
+}  // namespace ebb::EBB_ISA

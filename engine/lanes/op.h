@@ -1,0 +1,92 @@
+// How a family of elementwise ops is written down: one tuple of lambdas, from which everything else is made.
+//
+// An entry holds the op's name, its lambda, its derivative rules and its facts. lanes.cpp instantiates the lambdas on the
+// packs of each instruction set; make_row (elementwise_row.h) instantiates them on symbols and on long double, and the
+// rules on Vars. Rules are generic lambdas too, so that the files compiled per instruction set see only text of them and
+// emit nothing untagged.
+#pragma once
+
+#include <cmath>
+#include <concepts>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+
+#include <ebb/engine/lanes/symbol.h>
+
+namespace ebb::lane {
+
+// Scalars behave as packs do.
+template <std::floating_point T>
+T exp(T x) { return std::exp(x); }
+template <std::floating_point T>
+T log(T x) { return std::log(x); }
+template <std::floating_point T>
+T tanh(T x) { return std::tanh(x); }
+template <std::floating_point T>
+T sqrt(T x) { return std::sqrt(x); }
+template <class T>
+  requires std::is_arithmetic_v<T>
+T select(bool c, T a, T b) { return c ? a : b; }
+
+/// A literal of the lambda's type: `lit(x, 0.5)`.
+template <class X>
+X lit(const X&, double value) {
+  if constexpr (std::is_same_v<X, Symbol>) {
+    std::string text = std::to_string(value);
+    text.erase(text.find_last_not_of('0') + 1);
+    if (text.back() == '.') text.pop_back();
+    return Symbol{text};
+  } else if constexpr (std::is_arithmetic_v<X>) {
+    return static_cast<X>(value);
+  } else {
+    return X(static_cast<typename X::value_type>(value));
+  }
+}
+
+/// The reason why an input has no derivative.
+struct NoGrad {
+  std::string_view reason;
+};
+
+/// Which dtypes an op takes.
+enum class Takes : unsigned char { floating, numbers, all, booleans };
+
+struct Traits {
+  Takes takes = Takes::floating;
+  double lo = -2, hi = 2;            // the domain samples are drawn from
+  double kink = 0, margin = 0;       // and the place they keep away from
+  double ulp = 0.5;
+  bool commutative = false;
+  unsigned linear = 0;
+};
+
+/// One elementwise op. F takes Arity values; Rules are one per input, the last repeats.
+template <int Arity, int Form, class F, class... Rules>
+struct Op {
+  static constexpr int kArity = Arity;
+  static constexpr int kForm = Form;  // 0 same, 1 predicate, 2 select: the values of Signature
+  std::string_view name;
+  Traits traits;
+  F f;
+  std::tuple<Rules...> rules;
+};
+
+template <class F, class R>
+constexpr auto unary(std::string_view name, Traits traits, F f, R rule) {
+  return Op<1, 0, F, R>{name, traits, f, {rule}};
+}
+template <class F, class A, class B>
+constexpr auto binary(std::string_view name, Traits traits, F f, A a, B b) {
+  return Op<2, 0, F, A, B>{name, traits, f, {a, b}};
+}
+template <class F>
+constexpr auto predicate(std::string_view name, Traits traits, F f) {
+  return Op<2, 1, F, NoGrad>{name, traits, f, {NoGrad{"a comparison is constant but for jumps"}}};
+}
+template <class F, class A, class B>
+constexpr auto choice(std::string_view name, Traits traits, F f, A a, B b) {
+  return Op<3, 2, F, NoGrad, A, B>{name, traits, f, {NoGrad{"a condition selects, it has no slope"}, a, b}};
+}
+
+}  // namespace ebb::lane

@@ -1,0 +1,68 @@
+// Packs of one instruction set: the types that lane kernels compute with.
+//
+// Included only by files that are compiled once per instruction set. The arch is part of every type's name, so the
+// linker can never take a function of one set for that of another.
+#pragma once
+
+#include <xsimd/xsimd.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace ebb::EBB_ISA {
+
+#if defined(EBB_ISA_avx512) && defined(__x86_64__)
+using Arch = xsimd::avx512bw;
+#elif defined(EBB_ISA_avx2) && defined(__x86_64__)
+using Arch = xsimd::fma3<xsimd::avx2>;
+#elif defined(__x86_64__)
+using Arch = xsimd::sse2;
+#else
+using Arch = xsimd::default_arch;
+#endif
+
+template <class T>
+using Pack = xsimd::batch<T, Arch>;
+template <class T>
+using Mask = xsimd::batch_bool<T, Arch>;
+template <class T>
+inline constexpr std::int64_t kWidth = static_cast<std::int64_t>(Pack<T>::size);
+
+/// Stores around the cache; `to` is aligned to the pack.
+template <class T>
+inline void stream(T* to, const Pack<T>& pack) {
+#if defined(EBB_ISA_avx512) && defined(__x86_64__)
+  if constexpr (sizeof(T) == 4) {
+    _mm512_stream_ps(reinterpret_cast<float*>(to), pack);
+  } else {
+    _mm512_stream_pd(reinterpret_cast<double*>(to), pack);
+  }
+#elif defined(EBB_ISA_avx2) && defined(__x86_64__)
+  if constexpr (sizeof(T) == 4) {
+    _mm256_stream_ps(reinterpret_cast<float*>(to), pack);
+  } else {
+    _mm256_stream_pd(reinterpret_cast<double*>(to), pack);
+  }
+#elif defined(__x86_64__)
+  if constexpr (sizeof(T) == 4) {
+    _mm_stream_ps(reinterpret_cast<float*>(to), pack);
+  } else {
+    _mm_stream_pd(reinterpret_cast<double*>(to), pack);
+  }
+#else
+  pack.store_aligned(to);
+#endif
+}
+
+/// Streamed stores are not ordered with others; this makes them visible to the next thread.
+inline void stream_fence(Arch) {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
+}  // namespace ebb::EBB_ISA

@@ -1,0 +1,116 @@
+// Reduction loops over packs, made from a reduction's steps. Included only by files compiled once per instruction set.
+//
+// A run keeps kPartials partial results whatever the pack width, in the dtype, for kBlock elements at a time; blocks are
+// carried in double. So a sum has the same bits on every instruction set, and its error does not grow with its length.
+#pragma once
+
+#include <ebb/engine/lanes/pack.h>
+#include <ebb/engine/tape/row.h>
+
+#include <array>
+#include <type_traits>
+
+namespace ebb::EBB_ISA {
+
+inline constexpr std::int64_t kPartials = 16;
+inline constexpr std::int64_t kBlock = 1024;  // elements of a run between two carries
+inline constexpr std::int64_t kRows = 64;     // rows of a column block between two carries
+
+/// R gives: `init` (a number), `step(acc, x)` on packs, `merge(a, b)` on cells, `finish(cell, count)`.
+template <class R, class T>
+struct Reduce {
+  using Cell = std::conditional_t<std::is_floating_point_v<T>, double, std::int64_t>;
+  static constexpr std::int64_t kW = kWidth<T>;
+  static constexpr std::int64_t kPacks = kPartials >= kW ? kPartials / kW : 1;
+
+  static void init(void* cells, std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i) static_cast<Cell*>(cells)[i] = R::template init<Cell>();
+  }
+
+  static void run(const void* data, std::int64_t n, void* cell) {
+    const T* x = static_cast<const T*>(data);
+    Cell& total = *static_cast<Cell*>(cell);
+    for (std::int64_t i = 0; i < n; i += kBlock) {
+      const std::int64_t m = n - i < kBlock ? n - i : kBlock;
+      Pack<T> acc[kPacks];
+      for (Pack<T>& a : acc) a = Pack<T>(R::template init<T>());
+      std::int64_t k = 0;
+      for (; k + kPartials <= m; k += kPartials) {
+        for (std::int64_t p = 0; p < kPacks; ++p) {
+          acc[p] = R::step(acc[p], Pack<T>::load_unaligned(x + i + k + p * kW));
+        }
+      }
+      if (k < m) {
+        alignas(64) T padded[kPartials];
+        for (std::int64_t j = 0; j < kPartials; ++j) padded[j] = k + j < m ? x[i + k + j] : R::template init<T>();
+        for (std::int64_t p = 0; p < kPacks; ++p) {
+          acc[p] = R::step(acc[p], Pack<T>::load_aligned(padded + p * kW));
+        }
+      }
+      alignas(64) T partial[kPartials];
+      for (std::int64_t p = 0; p < kPacks; ++p) acc[p].store_aligned(partial + p * kW);
+      // A fixed tree, in the carry's type.
+      Cell tree[kPartials];
+      for (std::int64_t j = 0; j < kPartials; ++j) tree[j] = static_cast<Cell>(partial[j]);
+      for (std::int64_t half = kPartials / 2; half > 0; half /= 2) {
+        for (std::int64_t j = 0; j < half; ++j) tree[j] = R::merge(tree[j], tree[j + half]);
+      }
+      total = R::merge(total, tree[0]);
+    }
+  }
+
+  /// Columns: cell c takes in x[r * stride + c] for every row r.
+  static void columns(const void* data, std::int64_t rows, std::int64_t stride, std::int64_t n, void* cells) {
+    const T* x = static_cast<const T*>(data);
+    Cell* const carry = static_cast<Cell*>(cells);
+    for (std::int64_t r = 0; r < rows; r += kRows) {
+      const std::int64_t m = rows - r < kRows ? rows - r : kRows;
+      std::int64_t c = 0;
+      for (; c + 4 * kW <= n; c += 4 * kW) column_block<4>(x + r * stride + c, m, stride, carry + c);
+      for (; c + kW <= n; c += kW) column_block<1>(x + r * stride + c, m, stride, carry + c);
+      for (; c < n; ++c) {  // one by one, in the same order of rows
+        alignas(64) T lane[kW];
+        Pack<T> acc(R::template init<T>());
+        for (std::int64_t k = 0; k < m; ++k) acc = R::step(acc, Pack<T>(x[(r + k) * stride + c]));
+        acc.store_aligned(lane);
+        carry[c] = R::merge(carry[c], static_cast<Cell>(lane[0]));
+      }
+    }
+  }
+
+  template <int kTile>
+  static void column_block(const T* x, std::int64_t rows, std::int64_t stride, Cell* carry) {
+    Pack<T> acc[kTile];
+    for (Pack<T>& a : acc) a = Pack<T>(R::template init<T>());
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (int t = 0; t < kTile; ++t) acc[t] = R::step(acc[t], Pack<T>::load_unaligned(x + r * stride + t * kW));
+    }
+    alignas(64) T lane[kTile * kW];
+    for (int t = 0; t < kTile; ++t) acc[t].store_aligned(lane + t * kW);
+    for (std::int64_t i = 0; i < kTile * kW; ++i) carry[i] = R::merge(carry[i], static_cast<Cell>(lane[i]));
+  }
+
+  static void merge(void* cells, const void* others, std::int64_t n) {
+    Cell* const a = static_cast<Cell*>(cells);
+    const Cell* const b = static_cast<const Cell*>(others);
+    for (std::int64_t i = 0; i < n; ++i) a[i] = R::merge(a[i], b[i]);
+  }
+
+  static void finish(const void* cells, std::int64_t n, std::int64_t count, void* out) {
+    const Cell* const a = static_cast<const Cell*>(cells);
+    for (std::int64_t i = 0; i < n; ++i) static_cast<T*>(out)[i] = static_cast<T>(R::finish(a[i], count));
+  }
+
+  static constexpr Reducer kReducer{init, run, columns, merge, finish};
+};
+
+template <class R, bool integers>
+constexpr ReducerTable reducer_table() {
+  ReducerTable table;
+  table.by_dtype[0] = &Reduce<R, float>::kReducer;
+  table.by_dtype[1] = &Reduce<R, double>::kReducer;
+  if constexpr (integers) table.by_dtype[2] = &Reduce<R, std::int64_t>::kReducer;
+  return table;
+}
+
+}  // namespace ebb::EBB_ISA

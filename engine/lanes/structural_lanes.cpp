@@ -1,0 +1,25 @@
+// The lanes of the structural rows, once per instruction set.
+#include <ebb/engine/lanes/map.h>
+#include <ebb/engine/lanes/reduce.h>
+#include <ebb/engine/lanes/structural_ops.h>
+
+namespace ebb::EBB_ISA {
+
+struct Sum {
+  template <class T>
+  static constexpr T init() { return T(0); }
+  template <class A>
+  static A step(const A& acc, const A& x) { return acc + x; }
+  template <class C>
+  static C merge(C a, C b) { return a + b; }
+  template <class C>
+  static C finish(C cell, std::int64_t) { return cell; }
+};
+
+extern const std::array<LaneTable, 1> kStructuralLanes;
+const std::array<LaneTable, 1> kStructuralLanes = lane_tables<kStructuralOps>();
+
+extern const std::array<ReducerTable, 1> kStructuralReducers;
+const std::array<ReducerTable, 1> kStructuralReducers{reducer_table<Sum, true>()};
+
+}  // namespace ebb::EBB_ISA

@@ -1,0 +1,56 @@
+// Anomaly mode: the first node that is not finite, named with its op, its element and the user's line.
+#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/tape/tape.h>
+#include <fmt/format.h>
+
+#include <cmath>
+
+namespace ebb {
+namespace {
+
+// The first element that is not finite, or -1.
+std::int64_t first_not_finite(const Tensor& tensor) {
+  if (!is_floating(tensor.dtype()) || !tensor.has_buffer()) return -1;
+  return with_type(tensor.dtype(), [&]<class T>(std::type_identity<T>) -> std::int64_t {
+    if constexpr (std::is_floating_point_v<T>) {
+      const std::span<const T> data = tensor.data<T>();
+      for (std::size_t i = 0; i < data.size(); ++i) {
+        if (!std::isfinite(data[i])) return static_cast<std::int64_t>(i);
+      }
+    }
+    return -1;
+  });
+}
+
+std::string index_text(const Shape& shape, std::int64_t flat) {
+  std::string text;
+  for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+    text = fmt::format("{}{}{}", flat % shape[axis], text.empty() ? "" : ", ", text);
+    flat /= shape[axis];
+  }
+  return "[" + text + "]";
+}
+
+}  // namespace
+
+void Tape::check_finite(NodeId id) const {
+  const Node& node = nodes_[id];
+  const Tensor& value = node.presence == Presence::lazy ? lazies_[node.lazy] : node.value;
+  const std::int64_t bad = first_not_finite(value);
+  if (bad < 0) return;
+  std::string text = fmt::format("{}: the value of {} is {} at {}", node.row->name, name_of(id), value.at(bad),
+                                 index_text(value.shape(), bad));
+  for (std::size_t i = 0; i < node.inputs; ++i) {
+    const NodeId in = input(node, i);
+    text += fmt::format("{} {} {}", i == 0 ? "; got" : ",", describe(nodes_[in].value), name_of(in));
+  }
+  text += '.';
+  if (node.origin != kNoNode) {
+    const Node& origin = nodes_[node.origin];
+    text += fmt::format(" It belongs to the derivative of {} {}.", origin.row->name, name_of(node.origin));
+  }
+  if (node.where) text += fmt::format(" ({})", to_string(node.where));
+  throw UsageError(text);
+}
+
+}  // namespace ebb

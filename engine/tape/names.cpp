@@ -1,0 +1,75 @@
+// Names: how the texts of names() come about.
+//
+// A sweep notes only whose cotangent a node is; the text is made when someone asks. A single contribution to xhat is
+// dxhat; of several to xmu the i-th in sweep order is dxmu1, dxmu2, and their sum is dxmu. A text that its scope has
+// already seen gets a number: dx#2.
+#include <ebb/engine/tape/tape.h>
+
+#include <fmt/format.h>
+
+#include <unordered_map>
+
+namespace ebb {
+
+std::vector<std::string> Tape::name_texts() const {
+  // How many contributions each cotangent had, by node and sweep.
+  std::unordered_map<std::uint64_t, std::uint32_t> totals;
+  const auto key = [](const NameEntry& entry) { return std::uint64_t{entry.of} << 32 | entry.sweep; };
+  for (std::size_t i = 0; i < names_.size(); ++i) {
+    const NameEntry& entry = names_[i];
+    if (entry.kind == NameKind::contribution) {
+      std::uint32_t& total = totals[key(entry)];
+      total = std::max(total, entry.index);
+    }
+  }
+  std::vector<std::string> texts(names_.size());
+  std::unordered_map<NodeId, std::string> plain;  // a node's first name without a number, for the names of its cotangents
+  std::unordered_map<std::string, int> seen;
+  for (std::size_t i = 0; i < names_.size(); ++i) {
+    const NameEntry& entry = names_[i];
+    std::string text;
+    if (entry.kind == NameKind::given) {
+      text = entry.text;
+    } else {
+      const auto base = plain.find(entry.of);
+      const std::uint32_t total = totals[key(entry)];
+      if (base == plain.end()) continue;
+      if (entry.kind == NameKind::contribution) {
+        text = total == 1 ? fmt::format("d{}", base->second) : fmt::format("d{}{}", base->second, entry.index);
+      } else if (entry.index == total) {
+        text = fmt::format("d{}", base->second);
+      } else {
+        continue;  // a partial sum
+      }
+    }
+    plain.try_emplace(entry.node, text);
+    const std::uint32_t scope = nodes_[entry.kind == NameKind::given ? entry.node : entry.of].scope;
+    const int count = ++seen[fmt::format("{}/{}", scope_path(scope), text)];
+    texts[i] = count == 1 ? text : fmt::format("{}#{}", text, count);
+  }
+  return texts;
+}
+
+std::string Tape::name_of(NodeId id) const {
+  if (nodes_[id].named) {
+    const std::vector<std::string> texts = name_texts();
+    for (std::size_t i = 0; i < names_.size(); ++i) {
+      if (names_[i].node == id && !texts[i].empty()) return texts[i];
+    }
+  }
+  return fmt::format("%{}", id);
+}
+
+Var Tape::find(std::string_view wanted) const {
+  const std::vector<std::string> texts = name_texts();
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    if (texts[i].empty()) continue;
+    const std::string path = scope_path(nodes_[names_[i].node].scope);
+    if (texts[i] == wanted || (!path.empty() && fmt::format("{}/{}", path, texts[i]) == wanted)) {
+      return var(names_[i].node);
+    }
+  }
+  throw UsageError(fmt::format("find: nothing on this tape is named {}. dump(tape) lists the names.", wanted));
+}
+
+}  // namespace ebb

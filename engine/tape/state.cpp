@@ -1,0 +1,64 @@
+#include <ebb/engine/error.h>
+#include <ebb/engine/tape/state.h>
+#include <fmt/format.h>
+
+#include <mutex>
+
+namespace ebb {
+
+struct State::Impl {
+  Impl(std::string_view name, Tensor value)
+      : shape(value.shape()), dtype(value.dtype()), tensor(std::move(value)), name(name) {}
+
+  const Shape shape;
+  const DType dtype;
+  mutable std::mutex mutex;
+  Tensor tensor;
+  std::uint64_t version = 0;
+  std::string name;
+};
+
+State::State(std::string_view name, Tensor value)
+    : impl_(std::make_shared<Impl>(name, std::move(value))) {}
+
+Tensor State::value() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->tensor;
+}
+
+std::uint64_t State::version() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->version;
+}
+
+std::string State::name() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->name;
+}
+
+void State::rename(std::string_view name) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->name = name;
+}
+
+const Shape& State::shape() const { return impl_->shape; }
+DType State::dtype() const { return impl_->dtype; }
+
+void State::set(const Tensor& value) const {
+  if (value.dtype() != dtype()) {
+    throw DTypeError(fmt::format("state {}: expected {}{}, got {}. Convert it first with to({}).", name(),
+                                 ebb::name(dtype()), to_string(shape()), describe(value),
+                                 ebb::name(dtype())));
+  }
+  if (value.shape() != shape()) {
+    throw ShapeError(fmt::format("state {}: expected {}{}, got {}.", name(), ebb::name(dtype()),
+                                 to_string(shape()), describe(value)));
+  }
+  const std::lock_guard lock(impl_->mutex);
+  impl_->tensor = value;
+  ++impl_->version;
+}
+
+State State::clone() const { return State(name(), value().clone()); }
+
+}  // namespace ebb

@@ -1,0 +1,516 @@
+#include <ebb/engine/tape/tape.h>
+
+#include <ebb/engine/lanes/elementwise.h>
+#include <ebb/engine/lanes/reduction.h>
+#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/tape/sweep.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <mutex>
+
+namespace ebb {
+
+// --- slots: the process-wide table that says which tapes live ----------------------------------------------------------
+
+namespace {
+
+struct Slot {
+  std::atomic<Tape*> tape{nullptr};
+  std::atomic<std::uint32_t> generation{0};
+};
+
+class SlotTable {
+ public:
+  // Slot 0 stays empty: it is the slot of a Var without a tape.
+  std::uint32_t take(Tape* tape) {
+    const std::lock_guard lock(mutex_);
+    std::uint32_t index = 0;
+    if (free_.empty()) {
+      index = ++count_;
+      if (index / kChunk >= chunks_.size()) throw UsageError("tape: too many tapes are alive");
+      std::atomic<Slot*>& chunk = chunks_[index / kChunk];
+      if (!chunk.load()) chunk.store(new Slot[kChunk]);
+    } else {
+      index = free_.back();
+      free_.pop_back();
+    }
+    (*this)[index].tape.store(tape, std::memory_order_release);
+    return index;
+  }
+  void give_back(std::uint32_t index) {
+    const std::lock_guard lock(mutex_);
+    (*this)[index].tape.store(nullptr, std::memory_order_release);
+    (*this)[index].generation.fetch_add(1, std::memory_order_release);
+    free_.push_back(index);
+  }
+  Slot& operator[](std::uint32_t index) {
+    return chunks_[index / kChunk].load(std::memory_order_acquire)[index % kChunk];
+  }
+
+ private:
+  static constexpr std::uint32_t kChunk = 1024;
+  std::mutex mutex_;
+  std::array<std::atomic<Slot*>, 1024> chunks_{};
+  std::uint32_t count_ = 0;
+  std::vector<std::uint32_t> free_;
+};
+
+SlotTable& slots() {
+  static SlotTable* table = new SlotTable;  // never destroyed: Vars may outlive everything
+  return *table;
+}
+
+}  // namespace
+
+// --- Var ---------------------------------------------------------------------------------------------------------------
+
+Tape& Var::tape() const {
+  if (slot_ == 0) throw UsageError("var: this Var is empty. Only Vars that a tape has recorded can be used.");
+  Slot& slot = slots()[slot_];
+  Tape* tape = slot.tape.load(std::memory_order_acquire);
+  if (!tape || generation_ < tape->first_generation_) {
+    throw UsageError(fmt::format("var: the tape of this Var (%{}) no longer exists. Keep the tape alive as long as its "
+                                 "Vars are used, or keep var.value().",
+                                 node_));
+  }
+  return *tape;
+}
+
+NodeId Var::id() const { return tape().resolve(*this); }
+
+bool Var::alive() const {
+  if (slot_ == 0) return false;
+  const Tape* tape = slots()[slot_].tape.load(std::memory_order_acquire);
+  return tape && generation_ >= tape->first_generation_ && node_ < tape->size() &&
+         tape->node(node_).birth == generation_;
+}
+
+const Shape& Var::shape() const { return tape().node(id()).value.shape(); }
+DType Var::dtype() const { return tape().node(id()).value.dtype(); }
+std::string Var::name() const { return tape().name_of(id()); }
+const Tensor& Var::value() const { return tape().value(id()); }
+
+// --- life --------------------------------------------------------------------------------------------------------------
+
+Tape::Tape(Mode mode)
+    : mode_(mode),
+      slot_(slots().take(this)),
+      first_generation_(slots()[slot_].generation.load()),
+      generation_(first_generation_),
+      thread_(std::this_thread::get_id()) {
+  scopes_.push_back(Scope{});
+}
+
+Tape::~Tape() { slots().give_back(slot_); }
+
+NodeId Tape::resolve(const Var& var) const {
+  if (var.slot_ != slot_ || var.node_ >= nodes_.size() || nodes_[var.node_].birth != var.generation_) {
+    fail_stale(var);
+  }
+  return var.node_;
+}
+
+void Tape::fail_stale(const Var& var) const {
+  if (&var.tape() != this) {  // also throws for an empty Var and for one of a dead tape
+    throw UsageError(fmt::format("var: {} belongs to another tape. Vars of two tapes do not mix: record it here with "
+                                 "tape.leaf(var.value()).",
+                                 var.name()));
+  }
+  throw UsageError(fmt::format("var: %{} was taken back by a rewind (tape.step, no_record and rewind end the life of what "
+                               "was recorded inside). Keep var.value() instead.",
+                               var.node_));
+}
+
+void Tape::check_thread() const {
+  if (std::this_thread::get_id() != thread_) {
+    throw UsageError("tape: this tape belongs to another thread. Give each thread a tape of its own; Tensors and States "
+                     "may cross.");
+  }
+}
+
+// --- recording ---------------------------------------------------------------------------------------------------------
+
+NodeId Tape::append(Node node, std::span<const NodeId> inputs, std::span<const Attr> attrs) {
+  if (nodes_.size() >= kNoNode) throw UsageError("tape: more than 4294967294 nodes");
+  node.first_input = static_cast<std::uint32_t>(edges_.size());
+  node.inputs = static_cast<std::uint32_t>(inputs.size());
+  edges_.insert(edges_.end(), inputs.begin(), inputs.end());
+  node.attrs = attrs_.append(attrs);
+  node.birth = generation_;
+  node.sweep = sweep_;
+  node.origin = origin_;
+  if (origin_ == kNoNode) {
+    node.scope = scope_;
+    if (outer_) node.where = outer_;
+  } else {  // a derivative stands where its forward node stands
+    const Node& origin = nodes_[origin_];
+    node.scope = origin.scope;
+    node.step = origin.step;
+    if (origin.where) node.where = origin.where;
+  }
+  nodes_.push_back(std::move(node));
+  return static_cast<NodeId>(nodes_.size() - 1);
+}
+
+Var Tape::leaf(Tensor value, std::string_view leaf_name, Location where) {
+  check_thread();
+  if (!value.has_buffer() && mode_ == Mode::eager) {
+    throw UsageError(fmt::format("leaf: the tensor {} has no values. ({})", describe(value), to_string(where)));
+  }
+  Node node;
+  node.row = &kLeaf;
+  node.value = std::move(value);
+  node.presence = Presence::computed;
+  node.where = where;
+  const NodeId id = append(std::move(node), {}, {});
+  const Var result = var(id);
+  if (!leaf_name.empty()) name(result, leaf_name);
+  if (anomaly_) check_finite(id);
+  return result;
+}
+
+Var Tape::constant(double value, DType dtype) {
+  // The last few are enough: a loop that meets ever new literals must not search them all.
+  const std::size_t first = literals_.size() - std::min<std::size_t>(literals_.size(), 64);
+  for (const Literal& literal : std::span(literals_).subspan(first)) {
+    // Bits, not values: -0 is not 0, and NaN is NaN.
+    if (literal.dtype == dtype && std::bit_cast<std::uint64_t>(literal.value) == std::bit_cast<std::uint64_t>(value)) {
+      return var(literal.node);
+    }
+  }
+  Node node;
+  node.row = &kConstant;
+  node.value = Tensor::full({}, value, dtype);
+  node.presence = Presence::computed;
+  const Attr attr{"value", value};
+  // A constant belongs to the tape, not to the rule or scope that met it first.
+  const NodeId origin = std::exchange(origin_, kNoNode);
+  const std::uint32_t scope = std::exchange(scope_, 0);
+  const std::uint32_t sweep = std::exchange(sweep_, 0);
+  const NodeId id = append(std::move(node), {}, std::span(&attr, 1));
+  origin_ = origin;
+  scope_ = scope;
+  sweep_ = sweep;
+  literals_.push_back({value, dtype, id});
+  return var(id);
+}
+
+Var Tape::record(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs) {
+  check_thread();
+  std::array<NodeId, 8> few;
+  CachedVector<NodeId> many;
+  NodeId* ids = few.data();
+  if (operands.size() > few.size()) {
+    many.resize(operands.size());
+    ids = many.data();
+  }
+  // Vars first: literals take the dtype of the last one, which is never a condition.
+  DType dtype = DType::f32;
+  bool literals = false;
+  for (std::size_t i = 0; i < operands.size(); ++i) {
+    if (operands[i].is_literal()) {
+      literals = true;
+    } else {
+      ids[i] = resolve(operands[i].var());
+      dtype = nodes_[ids[i]].value.dtype();
+    }
+  }
+  if (literals) {
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+      if (operands[i].is_literal()) ids[i] = constant(operands[i].literal(), dtype).id();
+    }
+  }
+  const std::span<const NodeId> inputs(ids, operands.size());
+  if (window_ != kNoNode) {
+    const NodeId equal = find_equal(row, inputs, attrs);
+    if (equal != kNoNode) return var(equal);
+  }
+
+  Location where = operands.empty() ? Location{} : operands[0].where();
+  if (origin_ != kNoNode && nodes_[origin_].where) {
+    where = nodes_[origin_].where;
+  } else if (outer_) {
+    where = outer_;
+  }
+  const Call call(*this, row, inputs, Attrs(attrs), where);
+  const TensorType type = row.type(call);
+
+  Node node;
+  node.row = &row;
+  node.value = Tensor::abstract(type.shape, type.dtype);
+  node.where = where;
+  if (mode_ == Mode::eager) compute(node, inputs, call);
+  const NodeId id = append(std::move(node), inputs, attrs);
+  if (anomaly_ && mode_ == Mode::eager) check_finite(id);
+  return var(id);
+}
+
+NodeId Tape::find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const {
+  for (NodeId id = window_; id < nodes_.size(); ++id) {
+    const Node& node = nodes_[id];
+    if (node.row == &row && node.inputs == inputs.size() &&
+        std::equal(inputs.begin(), inputs.end(), edges_.begin() + node.first_input) &&
+        std::ranges::equal(node.attrs, attrs)) {
+      return id;
+    }
+  }
+  return kNoNode;
+}
+
+void Tape::compute(Node& node, std::span<const NodeId> inputs, const Call& call) {
+  const Row& row = *node.row;
+  if (row.kind == Kind::elementwise && !row.kernel) {
+    std::array<Source, 4> sources;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const Node& in = nodes_[inputs[i]];
+      const Tensor& tensor = in.presence == Presence::lazy ? lazies_[in.lazy] : value(inputs[i]);
+      sources[i] = {tensor.raw(), &tensor.shape()};
+    }
+    run_elementwise(row, std::span(sources.data(), inputs.size()),
+                    nodes_[inputs.back()].value.dtype(), node.value);
+  } else if (&row == &kBroadcastTo) {
+    const Node& in = nodes_[inputs[0]];
+    node.lazy = static_cast<std::uint32_t>(lazies_.size());
+    lazies_.push_back(in.presence == Presence::lazy ? lazies_[in.lazy] : value(inputs[0]));
+    node.presence = Presence::lazy;
+    return;
+  } else if (row.kind == Kind::reduction && !row.kernel) {
+    run_reduction(row, value(inputs[0]), call.attrs().list("axes"), node.value);
+  } else {
+    std::array<const Tensor*, 8> few;
+    CachedVector<const Tensor*> many;
+    const Tensor** in = few.data();
+    if (inputs.size() > few.size()) {
+      many.resize(inputs.size());
+      in = many.data();
+    }
+    for (std::size_t i = 0; i < inputs.size(); ++i) in[i] = &value(inputs[i]);
+    KernelCall kernel_call{{in, inputs.size()}, call.attrs(), node.value, call};
+    row.kernel(kernel_call);
+  }
+  node.presence = Presence::computed;
+}
+
+const Tensor& Tape::value(NodeId id) const {
+  Node& node = nodes_[id];
+  switch (node.presence) {
+    case Presence::computed:
+      break;
+    case Presence::lazy:
+      run_broadcast({lazies_[node.lazy].raw(), &lazies_[node.lazy].shape()}, node.value);
+      node.presence = Presence::computed;
+      break;
+    case Presence::traced:
+      throw UsageError(fmt::format("value: cannot read the value of {} {} while tracing. Return it from the traced "
+                                   "function instead. ({})",
+                                   node.row->name, name_of(id), to_string(node.where)));
+    case Presence::released:
+      throw UsageError(fmt::format("value: the value of {} {} was released by a sweep with keep = false, which is what "
+                                   "tape.step asks for. Ask for it with {{.keep = true}}. ({})",
+                                   node.row->name, name_of(id), to_string(node.where)));
+  }
+  return node.value;
+}
+
+void Tape::release(NodeId id) {
+  Node& node = nodes_[id];
+  if (node.presence != Presence::computed && node.presence != Presence::lazy) return;
+  if (node.row == &kConstant || node.row == &kLeaf) return;
+  if (node.row == &kBroadcastTo) lazies_[node.lazy].drop_buffer();
+  node.value.drop_buffer();
+  node.presence = Presence::released;
+}
+
+// --- names and scopes --------------------------------------------------------------------------------------------------
+
+std::string_view Tape::keep_text(std::string_view text) {
+  if (text.size() > 1024) throw UsageError("name: longer than 1024 characters");
+  const std::span<const char> kept = text_.append(text);
+  return {kept.data(), kept.size()};
+}
+
+Var Tape::name(const Var& var, std::string_view text, std::string_view step) {
+  const NodeId id = resolve(var);
+  NameEntry entry;
+  entry.node = id;
+  entry.position = static_cast<NodeId>(nodes_.size());
+  entry.text = keep_text(text);
+  names_.push_back(entry);
+  nodes_[id].named = true;
+  if (!step.empty()) nodes_[id].step = keep_text(step);
+  return var;
+}
+
+void Tape::set_step(const Var& var, std::string_view step) { nodes_[resolve(var)].step = keep_text(step); }
+
+Tape::ScopeGuard Tape::scope(std::string_view scope_name, Location where) {
+  check_thread();
+  ScopeGuard guard(this, scope_, outer_);
+  scopes_.push_back({keep_text(scope_name), scope_, where});
+  scope_ = static_cast<std::uint32_t>(scopes_.size() - 1);
+  if (!outer_) outer_ = where;
+  return guard;
+}
+
+std::string Tape::scope_path(std::uint32_t scope) const {
+  std::string path;
+  for (; scope != 0; scope = scopes_[scope].parent) {
+    path = path.empty() ? std::string(scopes_[scope].name) : fmt::format("{}.{}", scopes_[scope].name, path);
+  }
+  return path;
+}
+
+// --- states ------------------------------------------------------------------------------------------------------------
+
+const Tape::StateEntry* Tape::entry_of(const State& state) const {
+  for (std::size_t k = 0; k < states_.size(); ++k) {
+    const StateEntry& entry = states_[(next_state_ + k) % states_.size()];
+    if (entry.state == state) return &entry;
+  }
+  return nullptr;
+}
+
+Tape::StateEntry& Tape::make_entry(const State& state) {
+  if (const StateEntry* entry = entry_of(state)) {
+    const std::size_t index = static_cast<std::size_t>(entry - states_.data());
+    next_state_ = (index + 1) % states_.size();
+    return states_[index];
+  }
+  states_.push_back({state, kNoNode, 0, kNoNode});
+  next_state_ = 0;
+  return states_.back();
+}
+
+Var Tape::read(const State& state, Location where) {
+  check_thread();
+  if (!state) throw UsageError(fmt::format("read: this State is empty. ({})", to_string(where)));
+  StateEntry& entry = make_entry(state);
+  if (entry.pending != kNoNode) return var(entry.pending);
+  if (entry.leaf == kNoNode || entry.version != state.version()) {
+    // Whoever reads it first, the leaf belongs to no scope and no rule.
+    const std::uint32_t scope = std::exchange(scope_, 0);
+    const NodeId origin = std::exchange(origin_, kNoNode);
+    const detail::Finally back([&] {
+      scope_ = scope;
+      origin_ = origin;
+    });
+    entry.version = state.version();
+    entry.leaf = leaf(state.value(), state.name(), where).id();
+  }
+  return var(entry.leaf);
+}
+
+std::optional<Var> Tape::leaf_of(const State& state) const {
+  const StateEntry* entry = entry_of(state);
+  if (!entry || entry->leaf == kNoNode) return std::nullopt;
+  return var(entry->leaf);
+}
+
+void Tape::update(const State& state, const Var& value, Location where) {
+  check_thread();
+  const NodeId id = resolve(value);
+  const Tensor& tensor = nodes_[id].value;
+  const auto expected = [&] {
+    return fmt::format("update: state {} is {}{}, got {}. ({})", state.name(), ebb::name(state.dtype()),
+                       to_string(state.shape()), describe(tensor), to_string(where));
+  };
+  if (tensor.dtype() != state.dtype()) throw DTypeError(expected());
+  if (tensor.shape() != state.shape()) throw ShapeError(expected());
+  make_entry(state).pending = id;
+}
+
+void Tape::commit() {
+  check_thread();
+  // Values first: reading one may throw, and then no State has changed.
+  for (const StateEntry& entry : states_) {
+    if (entry.pending != kNoNode) value(entry.pending);
+  }
+  for (StateEntry& entry : states_) {
+    if (entry.pending == kNoNode) continue;
+    entry.state.set(value(entry.pending));
+    entry.pending = kNoNode;
+  }
+}
+
+// --- cutting back ------------------------------------------------------------------------------------------------------
+
+Tape::Mark Tape::mark() const {
+  return {nodes_.size(), edges_.size(), attrs_.size(),  names_.size(),
+          text_.size(),  scopes_.size(), lazies_.size(), states_.size()};
+}
+
+void Tape::rewind(const Mark& mark) {
+  check_thread();
+  if (mark.nodes > nodes_.size()) {
+    throw UsageError("rewind: the mark is later than the tape's end: it was already rewound past it.");
+  }
+  const NodeId end = static_cast<NodeId>(mark.nodes);
+  for (std::size_t i = states_.size(); i-- > 0;) {
+    StateEntry& entry = states_[i];
+    if (entry.leaf != kNoNode && entry.leaf >= end) entry.leaf = kNoNode;
+    if (entry.pending != kNoNode && entry.pending >= end) entry.pending = kNoNode;
+    if (i >= mark.states && entry.leaf == kNoNode && entry.pending == kNoNode && i + 1 == states_.size()) {
+      states_.pop_back();
+    }
+  }
+  next_state_ = 0;
+  std::erase_if(literals_, [&](const Literal& literal) { return literal.node >= end; });
+  std::erase_if(hooks_, [&](const HookEntry& hook) { return hook.node >= end; });
+  nodes_.truncate(mark.nodes);
+  edges_.resize(mark.edges);
+  attrs_.truncate(mark.attrs);
+  names_.truncate(mark.names);
+  text_.truncate(mark.text);
+  scopes_.truncate(mark.scopes);
+  lazies_.truncate(mark.lazies);
+  generation_ = slots()[slot_].generation.fetch_add(1, std::memory_order_acq_rel) + 1;
+}
+
+void Tape::keep_updates(const Mark& mark) {
+  struct Kept {
+    std::size_t index;
+    Tensor value;
+  };
+  std::vector<Kept> kept;
+  for (std::size_t i = 0; i < states_.size(); ++i) {
+    const NodeId pending = states_[i].pending;
+    if (pending != kNoNode && pending >= mark.nodes) kept.push_back({i, value(pending)});
+  }
+  std::vector<State> states;
+  for (const Kept& k : kept) states.push_back(states_[k.index].state);
+  rewind(mark);
+  for (std::size_t i = 0; i < kept.size(); ++i) make_entry(states[i]).pending = leaf(kept[i].value).id();
+}
+
+// --- looking on --------------------------------------------------------------------------------------------------------
+
+std::map<std::string, std::size_t> Tape::memory_by_op() const {
+  std::map<std::string, std::size_t> bytes;
+  for (NodeId id = 0; id < nodes_.size(); ++id) {
+    const Node& node = nodes_[id];
+    if (node.value.has_buffer()) bytes[std::string(node.row->name)] += node.value.bytes();
+  }
+  return bytes;
+}
+
+Tape::Hook Tape::on_cotangent(const Var& var, std::function<Var(Var)> function) {
+  const NodeId id = resolve(var);
+  hooks_.push_back({++hook_count_, id, std::move(function)});
+  return Hook(slot_, first_generation_, hook_count_);
+}
+
+void Tape::Hook::remove() {
+  if (slot_ == 0) return;
+  Tape* tape = slots()[slot_].tape.load(std::memory_order_acquire);
+  if (tape && tape->first_generation_ == birth_) {
+    std::erase_if(tape->hooks_, [&](const HookEntry& hook) { return hook.id == id_; });
+  }
+  slot_ = 0;
+}
+
+}  // namespace ebb

@@ -1,0 +1,348 @@
+// The tape: the one data structure. A flat list of nodes in the order they were recorded, which is topological order.
+//
+// Eager mode computes each node as it is recorded; trace mode only records. Everything else in the library reads this
+// list: the sweep appends derivatives to it, dumps print it, the compiler rewrites it. A tape is an object with a
+// lifetime; several may live, each belongs to the thread that made it. mark() and rewind() cut it back and keep its
+// memory, so that a training loop records the same graph over and over without touching the heap.
+#pragma once
+
+#include <ebb/engine/tape/chunked.h>
+#include <ebb/engine/tape/row.h>
+#include <ebb/engine/tape/state.h>
+#include <ebb/engine/tape/var.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace ebb {
+
+/// Why a node has no value in memory.
+enum class Presence : std::uint8_t {
+  computed,   ///< the value is there
+  lazy,       ///< a broadcast that nobody has needed in full yet
+  traced,     ///< recorded only
+  released,   ///< dropped by a sweep with keep = false
+};
+
+struct Node {
+  const Row* row = nullptr;
+  Tensor value;                    // always has shape and dtype
+  std::span<const Attr> attrs;
+  std::uint32_t first_input = 0;
+  std::uint32_t inputs = 0;
+  std::uint32_t birth = 0;         // the tape's generation when it was recorded
+  NodeId origin = kNoNode;         // the node whose derivative this one is
+  std::uint32_t sweep = 0;         // the sweep that recorded it, from 1; 0 outside
+  std::uint32_t scope = 0;         // index into scopes()
+  std::uint32_t lazy = 0;          // where the source of a lazy broadcast is kept
+  Presence presence = Presence::traced;
+  bool named = false;              // bears at least one name
+  std::string_view step;           // "1" .. "9", or what the author of the composition chose
+  Location where;                  // the user's line
+};
+
+/// A scope opened by a composition or a module; scope 0 is the tape itself.
+struct Scope {
+  std::string_view name;
+  std::uint32_t parent = 0;
+  Location where;
+};
+
+/// How a node came by a name.
+enum class NameKind : std::uint8_t {
+  given,         ///< by name() or leaf()
+  contribution,  ///< one of the summands of the cotangent of `of`
+  cotangent,     ///< the whole cotangent of `of`
+};
+
+/// One name of one node, in the order they were given; dumps show an alias where it stands in this order.
+struct NameEntry {
+  NodeId node = kNoNode;
+  NodeId of = kNoNode;          // for cotangents: the node whose cotangent this is
+  NodeId position = 0;          // how many nodes there were
+  NodeId origin = kNoNode;      // for cotangents: the node whose rule gave it
+  std::uint32_t sweep = 0;
+  std::uint32_t index = 0;      // for contributions: the how manieth, from 1
+  std::uint32_t total = 0;      // for contributions: of how many
+  NameKind kind = NameKind::given;
+  std::string_view text;        // for given names
+};
+
+class Tape {
+ public:
+  enum class Mode : std::uint8_t { eager, trace };
+
+  explicit Tape(Mode mode = Mode::eager);
+  ~Tape();
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  Mode mode() const { return mode_; }
+
+  // --- recording -----------------------------------------------------------------------------------------------------
+
+  /// Records a tensor as an input. It shares the tensor's buffer.
+  Var leaf(Tensor value, std::string_view name = {}, Location where = Location::current());
+
+  /// A scalar constant; equal ones are one node.
+  Var constant(double value, DType dtype);
+
+  /// Records a call of `row`. Literals take the dtype of the first Var. Throws what the row's type rule throws, with the
+  /// tape as it was.
+  Var record(const Row& row, std::span<const Operand> inputs, std::span<const Attr> attrs = {});
+  Var record(const Row& row, std::initializer_list<Operand> inputs, std::initializer_list<Attr> attrs = {}) {
+    return record(row, std::span(inputs.begin(), inputs.size()), std::span(attrs.begin(), attrs.size()));
+  }
+
+  /// Names a node, and says which step of a well-known procedure it is. A node may bear several names.
+  Var name(const Var& var, std::string_view name, std::string_view step = {});
+
+  /// Says which step of a well-known procedure a node is, without naming it.
+  void set_step(const Var& var, std::string_view step);
+
+  /// Opens a scope until the returned guard dies. Ops recorded inside carry the outermost scope's line.
+  class ScopeGuard {
+   public:
+    ScopeGuard(ScopeGuard&& other) noexcept : tape_(std::exchange(other.tape_, nullptr)), before_(other.before_), outer_(other.outer_) {}
+    ScopeGuard& operator=(ScopeGuard&&) = delete;
+    ~ScopeGuard() {
+      if (tape_) {
+        tape_->scope_ = before_;
+        tape_->outer_ = outer_;
+      }
+    }
+
+   private:
+    friend class Tape;
+    ScopeGuard(Tape* tape, std::uint32_t before, Location outer) : tape_(tape), before_(before), outer_(outer) {}
+    Tape* tape_;
+    std::uint32_t before_;
+    Location outer_;
+  };
+  [[nodiscard]] ScopeGuard scope(std::string_view name, Location where = Location::current());
+
+  // --- states --------------------------------------------------------------------------------------------------------
+
+  /// The leaf that stands for `state`, one per tape and version; after update(), the noted value.
+  Var read(const State& state, Location where = Location::current());
+  /// The leaf that was first read for this version of `state`, or nothing: what a gradient is taken with respect to.
+  std::optional<Var> leaf_of(const State& state) const;
+  /// Notes the value that `state` takes at the next commit.
+  void update(const State& state, const Var& value, Location where = Location::current());
+  /// Sets every noted value at once.
+  void commit();
+
+  /// Marks, runs f, commits, rewinds; if f throws it only rewinds, and no State has changed. Returns f's result, which
+  /// must not be a Var. Sweeps inside release what they no longer need.
+  template <class F>
+  auto step(F&& f);
+
+  /// Runs f, takes its nodes back and returns its result as a leaf: no gradient flows through, no memory stays.
+  template <class F>
+  auto no_record(F&& f, Location where = Location::current());
+
+  // --- cutting back --------------------------------------------------------------------------------------------------
+
+  struct Mark {
+    std::size_t nodes, edges, attrs, names, text, scopes, lazies, states;
+  };
+  Mark mark() const;
+  /// Takes back everything since `mark`; Vars from before it stay good. Noted updates of later nodes are dropped.
+  void rewind(const Mark& mark);
+
+  // --- reading -------------------------------------------------------------------------------------------------------
+
+  std::size_t size() const { return nodes_.size(); }
+  const Node& node(NodeId id) const { return nodes_[id]; }
+  NodeId input(const Node& node, std::size_t i) const { return edges_[node.first_input + i]; }
+  Var var(NodeId id) const { return Var(slot_, id, nodes_[id].birth); }
+  /// The value of a node; computes a lazy broadcast. Throws UsageError if there is none.
+  const Tensor& value(NodeId id) const;
+  const Chunked<Scope>& scopes() const { return scopes_; }
+  const Chunked<NameEntry>& names() const { return names_; }
+
+  /// The text of every entry of names(), each once in its scope: `xmu`, `dxmu1`, `dx#2`. Empty for an entry that is void,
+  /// which is a partial sum of contributions.
+  std::vector<std::string> name_texts() const;
+  /// The first name of a node, or `%12`.
+  std::string name_of(NodeId id) const;
+  /// `net.fc1`; empty outside of scopes.
+  std::string scope_path(std::uint32_t scope) const;
+  /// The node that bears `name`, or that `scope.path/name` leads to. Throws UsageError if there is none.
+  Var find(std::string_view name) const;
+
+  /// Bytes of the values alive on this tape, by op.
+  std::map<std::string, std::size_t> memory_by_op() const;
+
+  // --- looking on ----------------------------------------------------------------------------------------------------
+
+  /// In anomaly mode recording stops at the first node that is not finite, with an error that names it.
+  void set_anomaly(bool on) { anomaly_ = on; }
+  bool anomaly() const { return anomaly_; }
+
+  /// Whether sweeps keep what they recorded when they are not told; true except inside step().
+  bool keeps() const { return keep_; }
+
+  /// A recorded function that every cotangent of a node passes through, until the handle dies.
+  class Hook {
+   public:
+    Hook() = default;
+    Hook(Hook&& other) noexcept : slot_(std::exchange(other.slot_, 0)), birth_(other.birth_), id_(other.id_) {}
+    Hook& operator=(Hook&& other) noexcept {
+      std::swap(slot_, other.slot_);
+      std::swap(birth_, other.birth_);
+      std::swap(id_, other.id_);
+      return *this;
+    }
+    ~Hook() { remove(); }
+    void remove();
+
+   private:
+    friend class Tape;
+    Hook(std::uint32_t slot, std::uint32_t birth, std::uint64_t id) : slot_(slot), birth_(birth), id_(id) {}
+    std::uint32_t slot_ = 0;
+    std::uint32_t birth_ = 0;
+    std::uint64_t id_ = 0;
+  };
+  [[nodiscard]] Hook on_cotangent(const Var& var, std::function<Var(Var)> function);
+
+ private:
+  friend class Var;
+  friend class Sweep;
+
+  struct StateEntry {
+    State state;
+    NodeId leaf = kNoNode;
+    std::uint64_t version = 0;
+    NodeId pending = kNoNode;
+  };
+  struct HookEntry {
+    std::uint64_t id;
+    NodeId node;
+    std::function<Var(Var)> function;
+  };
+  struct Literal {
+    double value;
+    DType dtype;
+    NodeId node;
+  };
+
+  NodeId resolve(const Var& var) const;  // throws if stale
+  [[noreturn]] void fail_stale(const Var& var) const;
+  void check_thread() const;
+  NodeId append(Node node, std::span<const NodeId> inputs, std::span<const Attr> attrs);
+  NodeId find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const;
+  void compute(Node& node, std::span<const NodeId> inputs, const Call& call);
+  void check_finite(NodeId id) const;
+  void release(NodeId id);
+  std::string_view keep_text(std::string_view text);
+  const StateEntry* entry_of(const State& state) const;
+  StateEntry& make_entry(const State& state);
+  void keep_updates(const Mark& mark);
+
+  Mode mode_;
+  bool anomaly_ = false;
+  bool keep_ = true;
+  std::uint32_t slot_;
+  std::uint32_t first_generation_;
+  std::uint32_t generation_;
+  std::thread::id thread_;
+
+  mutable Chunked<Node> nodes_;
+  mutable Chunked<Tensor> lazies_;  // sources of lazy broadcasts
+  CachedVector<NodeId> edges_;
+  Chunked<Attr, 128> attrs_;
+  Chunked<NameEntry> names_;
+  Chunked<char, 4096> text_;
+  Chunked<Scope> scopes_;
+  std::vector<StateEntry> states_;
+  std::size_t next_state_ = 0;  // where the next look-up begins: states are read in the same order step after step
+  CachedVector<Literal> literals_;
+  std::vector<HookEntry> hooks_;
+  std::uint64_t hook_count_ = 0;
+  std::uint32_t scope_ = 0;
+  Location outer_;            // the line of the outermost scope
+  // While a rule runs:
+  NodeId origin_ = kNoNode;   // the node whose rule it is
+  NodeId window_ = kNoNode;   // where its nodes begin: equal ones recorded since are shared
+  std::uint32_t sweep_ = 0;   // the sweep that is running
+  std::uint32_t sweeps_ = 0;  // how many there have been
+  std::vector<std::unique_ptr<struct SweepScratch>> scratch_;  // by depth of nesting
+  std::size_t depth_ = 0;
+};
+
+// --- implementation of the templates -----------------------------------------------------------------------------------
+
+namespace detail {
+
+/// Runs `f` when it goes out of scope.
+template <class F>
+class Finally {
+ public:
+  explicit Finally(F f) : f_(std::move(f)) {}
+  ~Finally() { f_(); }
+  Finally(const Finally&) = delete;
+  Finally& operator=(const Finally&) = delete;
+
+ private:
+  F f_;
+};
+
+}  // namespace detail
+
+template <class F>
+auto Tape::step(F&& f) {
+  using Result = std::invoke_result_t<F>;
+  static_assert(!std::is_same_v<Result, Var> && !std::is_same_v<Result, Vars>,
+                "a Var does not outlive its step: return var.item() or var.value()");
+  const Mark begin = mark();
+  const detail::Finally back([&, keep = std::exchange(keep_, false)] {
+    keep_ = keep;
+    rewind(begin);
+  });
+  if constexpr (std::is_void_v<Result>) {
+    std::forward<F>(f)();
+    commit();
+  } else {
+    Result result = std::forward<F>(f)();
+    commit();
+    return result;
+  }
+}
+
+template <class F>
+auto Tape::no_record(F&& f, Location where) {
+  const Mark begin = mark();
+  bool done = false;
+  const detail::Finally back([&] {
+    if (!done) rewind(begin);
+  });
+  auto result = std::forward<F>(f)();
+  auto finish = [&] {
+    keep_updates(begin);
+    done = true;
+  };
+  if constexpr (std::is_same_v<decltype(result), Var>) {
+    Tensor value = result.value();
+    finish();
+    return leaf(std::move(value), {}, where);
+  } else {
+    static_assert(std::is_same_v<decltype(result), Vars>, "no_record takes a function that returns a Var or Vars");
+    std::vector<Tensor> values;
+    for (const Var& var : result) values.push_back(var.value());
+    finish();
+    result.clear();
+    for (Tensor& value : values) result.push_back(leaf(std::move(value), {}, where));
+    return result;
+  }
+}
+
+}  // namespace ebb

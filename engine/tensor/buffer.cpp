@@ -1,0 +1,185 @@
+#include <ebb/engine/tensor/buffer.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdlib>
+#include <mutex>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define EBB_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define EBB_ASAN 1
+#endif
+#endif
+#ifdef EBB_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace ebb {
+namespace {
+
+// In front of every block lies one cache line that says what it is.
+struct alignas(64) Header {
+  void* base;              // what the system gave
+  std::size_t mapped;      // bytes of the mapping, 0 if it came from aligned_alloc
+  std::size_t capacity;    // usable bytes
+  std::size_t requested;   // bytes asked for by the holder
+  Header* next;            // in the list of free blocks
+  int size_class;
+};
+
+constexpr std::size_t kLine = 64;
+constexpr std::size_t kPage = 4096;
+constexpr std::size_t kLarge = 64 * 1024;        // from here on blocks are staggered
+constexpr std::size_t kHuge = 4 * 1024 * 1024;   // from here on they are mapped with huge pages
+constexpr int kSteps = 8;                        // classes per doubling: at most an eighth is wasted
+constexpr int kClasses = 48 * kSteps;
+
+// Class c holds blocks of (8 + c % 8) << (c / 8 + 3) bytes: 64, 72, ... 120, 128, 144, ...
+std::size_t capacity_of(int c) {
+  return static_cast<std::size_t>(kSteps + c % kSteps) << (c / kSteps + 3);
+}
+
+int class_of(std::size_t bytes) {
+  bytes = std::max(bytes, kLine);
+  const int shift = std::bit_width(bytes - 1) - 4;  // bytes <= 16 << shift
+  const std::size_t units = (bytes + (std::size_t{1} << shift) - 1) >> shift;  // 9 .. 16
+  return (shift - 3) * kSteps + static_cast<int>(units) - kSteps;
+}
+
+void poison([[maybe_unused]] Header* header) {
+#ifdef EBB_ASAN
+  __asan_poison_memory_region(header + 1, header->capacity);
+#endif
+}
+
+void unpoison([[maybe_unused]] Header* header) {
+#ifdef EBB_ASAN
+  __asan_unpoison_memory_region(header + 1, header->capacity);
+#endif
+}
+
+class Cache {
+ public:
+  void* allocate(std::size_t bytes) {
+    const int c = class_of(bytes);
+    if (c >= kClasses) throw std::bad_alloc();
+    Header* header = take(c);
+    if (!header) header = fresh(c);
+    unpoison(header);
+    header->requested = bytes;
+    const std::size_t live = live_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+    std::size_t peak = peak_.load(std::memory_order_relaxed);
+    while (live > peak && !peak_.compare_exchange_weak(peak, live, std::memory_order_relaxed)) {
+    }
+    return header + 1;
+  }
+
+  void free(void* block) noexcept {
+    Header* header = static_cast<Header*>(block) - 1;
+    live_.fetch_sub(header->requested, std::memory_order_relaxed);
+    poison(header);
+    cached_.fetch_add(header->capacity, std::memory_order_relaxed);
+    List& list = lists_[static_cast<std::size_t>(header->size_class)];
+    const std::lock_guard lock(list.mutex);
+    header->next = list.head;
+    list.head = header;
+  }
+
+  void release() {
+    for (List& list : lists_) {
+      Header* header = nullptr;
+      {
+        const std::lock_guard lock(list.mutex);
+        header = std::exchange(list.head, nullptr);
+      }
+      while (header) {
+        Header* next = header->next;
+        cached_.fetch_sub(header->capacity, std::memory_order_relaxed);
+        unpoison(header);
+        if (header->mapped) {
+          munmap(header->base, header->mapped);
+        } else {
+          std::free(header->base);
+        }
+        header = next;
+      }
+    }
+  }
+
+  MemoryReport report() const { return {live_.load(), peak_.load(), cached_.load(), system_.load()}; }
+  void reset_peak() { peak_.store(live_.load()); }
+
+ private:
+  struct List {
+    std::mutex mutex;
+    Header* head = nullptr;
+  };
+
+  Header* take(int c) {
+    List& list = lists_[static_cast<std::size_t>(c)];
+    const std::lock_guard lock(list.mutex);
+    Header* header = list.head;
+    if (header) {
+      list.head = header->next;
+      cached_.fetch_sub(header->capacity, std::memory_order_relaxed);
+    }
+    return header;
+  }
+
+  Header* fresh(int c) {
+    const std::size_t capacity = capacity_of(c);
+    // Each large block begins seven cache lines further into its page than the one before.
+    const std::size_t stagger =
+        capacity < kLarge ? 0 : (turn_.fetch_add(1, std::memory_order_relaxed) * 7 * kLine) % kPage;
+    const std::size_t total = (capacity + sizeof(Header) + stagger + kPage - 1) / kPage * kPage;
+    void* base = nullptr;
+    std::size_t mapped = 0;
+    if (capacity >= kHuge) {
+      base = mmap(nullptr, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      if (base == MAP_FAILED) throw std::bad_alloc();
+      madvise(base, total, MADV_HUGEPAGE);  // advice only: without it the block is merely slower
+      mapped = total;
+    } else {
+      const std::size_t bytes = capacity < kLarge ? (capacity + sizeof(Header) + kLine - 1) / kLine * kLine : total;
+      base = std::aligned_alloc(kLine, bytes);
+      if (!base) throw std::bad_alloc();
+    }
+    system_.fetch_add(1, std::memory_order_relaxed);
+    return new (static_cast<std::byte*>(base) + stagger) Header{base, mapped, capacity, 0, nullptr, c};
+  }
+
+  std::array<List, kClasses> lists_;
+  std::atomic<std::size_t> live_{0}, peak_{0}, cached_{0}, system_{0}, turn_{0};
+};
+
+Cache& cache() {
+  static Cache* instance = new Cache;  // never destroyed: tensors with static lifetime outlive any order
+  return *instance;
+}
+
+}  // namespace
+
+MemoryReport memory_report() { return cache().report(); }
+void reset_peak_memory() { cache().reset_peak(); }
+void release_cached_memory() { cache().release(); }
+void* allocate_cached(std::size_t bytes) { return cache().allocate(bytes); }
+void free_cached(void* block) noexcept {
+  if (block) cache().free(block);
+}
+
+Buffer::Buffer(std::size_t bytes) {
+  void* memory = allocate_cached(sizeof(Block) + bytes);
+  block_ = new (memory) Block;
+  block_->data = static_cast<std::byte*>(memory) + sizeof(Block);
+}
+
+void Buffer::destroy() noexcept {
+  block_->~Block();
+  free_cached(block_);
+}
+
+}  // namespace ebb

@@ -1,0 +1,155 @@
+#include <ebb/engine/error.h>
+#include <ebb/engine/tensor/tensor.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <ostream>
+
+namespace ebb {
+
+Tensor Tensor::empty(const Shape& shape, DType dtype) {
+  Tensor tensor(shape, dtype, Buffer());
+  tensor.buffer_ = Buffer(tensor.bytes());
+  return tensor;
+}
+
+Tensor Tensor::full(const Shape& shape, double value, DType dtype) {
+  Tensor tensor = empty(shape, dtype);
+  with_type(dtype, [&]<class T>(std::type_identity<T>) {
+    std::ranges::fill(tensor.mutable_data<T>(), static_cast<T>(value));
+  });
+  return tensor;
+}
+
+template <class T>
+Tensor Tensor::from(const Shape& shape, std::span<const T> values) {
+  if (static_cast<std::int64_t>(values.size()) != shape.numel()) {
+    throw ShapeError(fmt::format("tensor: {} values do not fill shape {}, which holds {}",
+                                 values.size(), to_string(shape), shape.numel()));
+  }
+  Tensor tensor = empty(shape, dtype_of<T>);
+  std::ranges::copy(values, tensor.mutable_data<T>().begin());
+  return tensor;
+}
+template Tensor Tensor::from(const Shape&, std::span<const float>);
+template Tensor Tensor::from(const Shape&, std::span<const double>);
+template Tensor Tensor::from(const Shape&, std::span<const std::int64_t>);
+template Tensor Tensor::from(const Shape&, std::span<const bool>);
+
+std::byte* Tensor::mutable_raw() {
+  if (!buffer_.unique()) *this = clone();
+  return buffer_.data();
+}
+
+double Tensor::at(std::int64_t i) const {
+  return with_type(dtype_, [&]<class T>(std::type_identity<T>) {
+    return static_cast<double>(data<T>()[static_cast<std::size_t>(i)]);
+  });
+}
+
+double Tensor::item() const {
+  if (numel() != 1) {
+    throw ShapeError(fmt::format("item: expected one element, got {}. Reduce it first, or read the "
+                                 "elements with data<T>().",
+                                 describe(*this)));
+  }
+  return at(0);
+}
+
+Tensor Tensor::reshaped(const Shape& shape) const {
+  if (shape.numel() != numel()) {
+    throw ShapeError(fmt::format("reshape: {} has {} elements, shape {} holds {}", describe(*this),
+                                 numel(), to_string(shape), shape.numel()));
+  }
+  Tensor result = *this;
+  result.shape_ = shape;
+  return result;
+}
+
+Tensor Tensor::to(DType dtype) const {
+  if (dtype == dtype_) return *this;
+  Tensor result = empty(shape_, dtype);
+  with_type(dtype_, [&]<class From>(std::type_identity<From>) {
+    with_type(dtype, [&]<class To>(std::type_identity<To>) {
+      std::ranges::transform(data<From>(), result.mutable_data<To>().begin(), [](From value) {
+        if constexpr (std::is_same_v<To, bool>) {
+          return value != From{};
+        } else {
+          return static_cast<To>(value);
+        }
+      });
+    });
+  });
+  return result;
+}
+
+Tensor Tensor::clone() const {
+  Tensor copy = empty(shape_, dtype_);
+  if (has_buffer() && bytes() > 0) std::memcpy(copy.buffer_.data(), raw(), bytes());
+  return copy;
+}
+
+void Tensor::check_dtype(DType asked) const {
+  if (asked != dtype_) {
+    throw DTypeError(fmt::format("data: asked for {} elements of {}. Convert it first with to({}).",
+                                 name(asked), describe(*this), name(asked)));
+  }
+}
+
+bool identical(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
+         (a.bytes() == 0 || std::memcmp(a.raw(), b.raw(), a.bytes()) == 0);
+}
+
+std::string describe(const Tensor& tensor) {
+  return fmt::format("{}{}", name(tensor.dtype()), to_string(tensor.shape()));
+}
+
+namespace {
+
+constexpr std::int64_t kShown = 8;  // an axis longer than this shows its first and last three
+
+void print(const Tensor& tensor, int axis, std::int64_t first, int digits, std::string& out) {
+  if (axis == tensor.rank()) {
+    const double value = tensor.at(first);
+    if (tensor.dtype() == DType::boolean) {
+      out += value != 0 ? "true" : "false";
+    } else if (tensor.dtype() == DType::i64) {
+      out += fmt::format("{}", tensor.data<std::int64_t>()[static_cast<std::size_t>(first)]);
+    } else {
+      out += fmt::format("{:.{}g}", value, digits);
+    }
+    return;
+  }
+  std::int64_t step = 1;
+  for (int k = axis + 1; k < tensor.rank(); ++k) step *= tensor.shape()[k];
+  const std::int64_t n = tensor.shape()[axis];
+  const bool last = axis + 1 == tensor.rank();
+  out += '[';
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (i > 0) out += last ? ", " : ",\n" + std::string(static_cast<std::size_t>(axis) + 1, ' ');
+    if (n > kShown && i == 3) {
+      out += "...";
+      i = n - 4;
+      continue;
+    }
+    print(tensor, axis + 1, first + i * step, digits, out);
+  }
+  out += ']';
+}
+
+}  // namespace
+
+std::string to_string(const Tensor& tensor, int digits) {
+  if (!tensor.has_buffer()) return describe(tensor) + " without values";
+  std::string out;
+  print(tensor, 0, 0, digits, out);
+  return out;
+}
+
+std::ostream& operator<<(std::ostream& out, const Tensor& tensor) {
+  return out << to_string(tensor);
+}
+
+}  // namespace ebb
