@@ -4,15 +4,14 @@
 // thread meets in its second pass the columns that its first one left in its cache. A large one is
 // cut by rows, which keeps each thread's reads sequential; the statistics of its chunks, whose
 // bounds depend on the shape alone, are merged in order.
-#include "ops/batch_norm/fused_kernels.h"
+#include <ebb/engine/lanes/isa.h>
+#include <ebb/engine/threads/pool.h>
+#include <ebb/ops/batch_norm/fused_kernels.h>
+#include <ebb/ops/batch_norm/fused_lanes.h>
 
 #include <algorithm>
 #include <array>
 #include <memory>
-
-#include "engine/lanes/isa.h"
-#include "engine/threads/pool.h"
-#include "ops/batch_norm/fused_lanes.h"
 
 namespace ebb::fused {
 namespace {
@@ -28,14 +27,10 @@ constexpr std::int64_t kLargeBytes = std::int64_t{4} << 20;
 
 template <class T>
 const Lanes<T>& active_lanes() {
-#if defined(__x86_64__)
   static const Lanes<T>& chosen = active_isa() == Isa::avx512 ? avx512::lanes<T>()
                                   : active_isa() == Isa::avx2 ? avx2::lanes<T>()
                                                               : base::lanes<T>();
   return chosen;
-#else
-  return base::lanes<T>();
-#endif
 }
 
 /// How the work on one tensor is cut. Depends on the shape alone.
@@ -50,20 +45,14 @@ struct Plan {
     whole.u1 = shape.outer * whole.pieces;
     const std::int64_t elements = shape.elements();
     whole.large = elements * size > kLargeBytes;
-    by_channels = shape.inner == 1 ? shape.channels >= 128 && (!whole.large || shape.outer < 1024)
-                                   : shape.channels >= 16;
-    chunks = by_channels ? 1
-                         : std::clamp(std::min(elements / kChunkElements, whole.u1),
-                                      std::int64_t{1}, kMaxChunks);
+    by_channels =
+        shape.inner == 1 ? shape.channels >= 128 && (!whole.large || shape.outer < 1024) : shape.channels >= 16;
+    chunks = by_channels ? 1 : std::clamp(std::min(elements / kChunkElements, whole.u1), std::int64_t{1}, kMaxChunks);
     granule = shape.inner == 1 ? 64 / size : 1;
-    tasks = elements < kForkElements ? 1
-            : by_channels            ? (shape.channels + granule - 1) / granule
-                                     : chunks;
+    tasks = elements < kForkElements ? 1 : by_channels ? (shape.channels + granule - 1) / granule : chunks;
   }
 
-  std::int64_t chunk(std::int64_t i) const {
-    return whole.u1 / chunks * i + std::min(i, whole.u1 % chunks);
-  }
+  std::int64_t chunk(std::int64_t i) const { return whole.u1 / chunks * i + std::min(i, whole.u1 % chunks); }
 
   /// The part of tasks [begin, end).
   Part part(std::int64_t begin, std::int64_t end) const {
@@ -130,25 +119,20 @@ void bn_moments(const T* x, Extent extent, double* m) {
       counts[static_cast<std::size_t>(i)] = lanes.moments(part, x, mean, mean + channels);
     }
   });
-  lanes.merge_moments(of_chunks, counts.data(), plan.chunks, channels, 0, channels, m,
-                      m + channels);
+  lanes.merge_moments(of_chunks, counts.data(), plan.chunks, channels, 0, channels, m, m + channels);
 }
 
 template <class T>
-void bn_apply(const T* x, const double* m, const T* gamma, const T* beta, double eps, Extent extent,
-              T* y) {
+void bn_apply(const T* x, const double* m, const T* gamma, const T* beta, double eps, Extent extent, T* y) {
   if (empty(extent)) return;
   const Lanes<T>& lanes = active_lanes<T>();
   const Plan plan(extent, sizeof(T));
   const Channels<T> of{m, m + extent.channels, gamma, beta, eps};
-  parallel_for(plan.tasks, [&](std::int64_t begin, std::int64_t end) {
-    lanes.apply(plan.part(begin, end), x, of, y);
-  });
+  parallel_for(plan.tasks, [&](std::int64_t begin, std::int64_t end) { lanes.apply(plan.part(begin, end), x, of, y); });
 }
 
 template <class T>
-void bn_sums(const T* x, const double* m, const T* ct, Extent extent, double* sums,
-             bool ct_is_scalar) {
+void bn_sums(const T* x, const double* m, const T* ct, Extent extent, double* sums, bool ct_is_scalar) {
   if (empty(extent)) {
     std::fill_n(sums, 2 * extent.channels, 0.0);
     return;
@@ -181,30 +165,28 @@ void bn_sums(const T* x, const double* m, const T* ct, Extent extent, double* su
 }
 
 template <class T>
-void bn_dx(const T* x, const double* m, const T* gamma, const double* sums, const T* ct, double eps,
-           Extent extent, T* dx, bool ct_is_scalar) {
+void bn_dx(const T* x, const double* m, const T* gamma, const double* sums, const T* ct, double eps, Extent extent,
+           T* dx, bool ct_is_scalar) {
   if (empty(extent)) return;
   const Lanes<T>& lanes = active_lanes<T>();
   const Plan plan(extent, sizeof(T));
   const std::int64_t channels = extent.channels;
   const Channels<T> of{m, m + channels, gamma, nullptr, eps};
   parallel_for(plan.tasks, [&](std::int64_t begin, std::int64_t end) {
-    lanes.dx(plan.part(begin, end), x, of, sums, sums + channels,
-             static_cast<double>(extent.per_channel()), {ct, ct_is_scalar}, dx);
+    lanes.dx(plan.part(begin, end), x, of, sums, sums + channels, static_cast<double>(extent.per_channel()),
+             {ct, ct_is_scalar}, dx);
   });
 }
 
 template void bn_moments(const float*, Extent, double*);
 template void bn_moments(const double*, Extent, double*);
-template void bn_apply(const float*, const double*, const float*, const float*, double, Extent,
-                       float*);
-template void bn_apply(const double*, const double*, const double*, const double*, double, Extent,
-                       double*);
+template void bn_apply(const float*, const double*, const float*, const float*, double, Extent, float*);
+template void bn_apply(const double*, const double*, const double*, const double*, double, Extent, double*);
 template void bn_sums(const float*, const double*, const float*, Extent, double*, bool);
 template void bn_sums(const double*, const double*, const double*, Extent, double*, bool);
-template void bn_dx(const float*, const double*, const float*, const double*, const float*, double,
-                    Extent, float*, bool);
-template void bn_dx(const double*, const double*, const double*, const double*, const double*,
-                    double, Extent, double*, bool);
+template void bn_dx(const float*, const double*, const float*, const double*, const float*, double, Extent, float*,
+                    bool);
+template void bn_dx(const double*, const double*, const double*, const double*, const double*, double, Extent, double*,
+                    bool);
 
 }  // namespace ebb::fused

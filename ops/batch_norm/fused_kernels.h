@@ -29,19 +29,17 @@ void bn_moments(const T* x, Extent extent, double* m);
 
 /// y = gamma * (x - mean) / sqrt(var + eps) + beta; y = beta where var + eps is 0.
 template <class T>
-void bn_apply(const T* x, const double* m, const T* gamma, const T* beta, double eps, Extent extent,
-              T* y);
+void bn_apply(const T* x, const double* m, const T* gamma, const T* beta, double eps, Extent extent, T* y);
 
 /// sums = sum(ct) and sum(ct * (x - mean)) of each channel.
 template <class T>
-void bn_sums(const T* x, const double* m, const T* ct, Extent extent, double* sums,
-             bool ct_is_scalar = false);
+void bn_sums(const T* x, const double* m, const T* ct, Extent extent, double* sums, bool ct_is_scalar = false);
 
 /// The gradient of x through y, mean and variance:
 /// gamma * r * (ct - sum(ct)/n - (x - mean) * r^2 * sum(ct * (x - mean))/n), r = 1 / sqrt(var +
 /// eps); 0 where var + eps is 0.
 template <class T>
-void bn_dx(const T* x, const double* m, const T* gamma, const double* sums, const T* ct, double eps,
-           Extent extent, T* dx, bool ct_is_scalar = false);
+void bn_dx(const T* x, const double* m, const T* gamma, const double* sums, const T* ct, double eps, Extent extent,
+           T* dx, bool ct_is_scalar = false);
 
 }  // namespace ebb::fused

@@ -7,9 +7,8 @@
 // the per-channel constants, which makes results right to the last digits of T at any mean
 // (BATCHNORM.md, T17-T19). Two layouts: columns (inner is 1; a lane is a channel) and runs (a lane
 // is one element of a channel's run).
-#include "ops/batch_norm/fused_lanes.h"
-
-#include "ops/batch_norm/line.h"
+#include <ebb/ops/batch_norm/fused_lanes.h>
+#include <ebb/ops/batch_norm/line.h>
 
 namespace ebb::fused::EBB_ISA {
 namespace {
@@ -70,17 +69,14 @@ struct Walk {
         block(part.inner == 1 ? kBlockRows
               : part.pieces > 1
                   ? 1
-                  : smaller_of(kBlockRows,
-                               part.inner < kBlockElements ? kBlockElements / part.inner : 1)) {}
+                  : smaller_of(kBlockRows, part.inner < kBlockElements ? kBlockElements / part.inner : 1)) {}
 
   /// Where the part of channel c that belongs to unit u begins.
   Index offset(Index u, Index c) const {
     const Index row = p.pieces > 1 ? u / p.pieces : u;
     return (row * p.channels + c) * p.inner + (p.pieces > 1 ? u % p.pieces * p.piece : 0);
   }
-  Index length(Index u) const {
-    return p.pieces > 1 ? smaller_of(p.piece, p.inner - u % p.pieces * p.piece) : p.inner;
-  }
+  Index length(Index u) const { return p.pieces > 1 ? smaller_of(p.piece, p.inner - u % p.pieces * p.piece) : p.inner; }
 
   const Part& p;
   Index block;
@@ -90,8 +86,8 @@ struct Walk {
 
 /// Adds rows to the sums of U lines of columns. With `fresh` the sums begin at zero.
 template <int U, class T, class Edge>
-[[gnu::always_inline]] inline void moments_tile(const T* x, Index stride, Index rows, bool fresh,
-                                                const T* shift, T* sum, T* square, Edge edge) {
+[[gnu::always_inline]] inline void moments_tile(const T* x, Index stride, Index rows, bool fresh, const T* shift,
+                                                T* sum, T* square, Edge edge) {
   constexpr int n = Line<T>::kLanes;
   Line<T> k[U], s[U], q[U];
   for (int u = 0; u < U; ++u) {
@@ -114,8 +110,7 @@ template <int U, class T, class Edge>
 
 /// The sums of one block of rows over `columns` columns.
 template <class T>
-void moments_rows(const T* x, Index stride, Index rows, Index columns, bool large, const T* shift,
-                  T* sum, T* square) {
+void moments_rows(const T* x, Index stride, Index rows, Index columns, bool large, const T* shift, T* sum, T* square) {
   constexpr int n = Line<T>::kLanes;
   constexpr int U = kParts == 1 ? 4 : 2;
   const Index group = large ? 4 : rows;
@@ -134,8 +129,7 @@ void moments_rows(const T* x, Index stride, Index rows, Index columns, bool larg
 
 /// Adds a run of one channel to its lines of sums.
 template <class T>
-[[gnu::always_inline]] inline void moments_run(const T* x, Index length, Line<T> k, Line<T>& sum,
-                                               Line<T>& square) {
+[[gnu::always_inline]] inline void moments_run(const T* x, Index length, Line<T> k, Line<T>& sum, Line<T>& square) {
   constexpr int n = Line<T>::kLanes;
   Index i = 0;
   if (length >= 8 * n) {
@@ -160,13 +154,12 @@ template <class T>
 /// Moves a block's sums into the f64 mean and sum of squares, `seen` elements old, and the shift to
 /// the new mean.
 template <class T>
-void carry_moments(Index channels, Index seen, Index count, T* shift, const T* sum, const T* square,
-                   double* mean, double* m2) {
+void carry_moments(Index channels, Index seen, Index count, T* shift, const T* sum, const T* square, double* mean,
+                   double* m2) {
   const auto total_count = static_cast<double>(seen + count);
   const Line<double> inverse = all(1.0 / static_cast<double>(count));
   const Line<double> weight = all(static_cast<double>(count) / total_count);
-  const Line<double> cross =
-      all(static_cast<double>(seen) * static_cast<double>(count) / total_count);
+  const Line<double> cross = all(static_cast<double>(seen) * static_cast<double>(count) / total_count);
   lines<8>(0, channels, [&](Index c, auto edge) {
     const Line<double> s = widen(sum + c);
     const Line<double> off = s * inverse;
@@ -225,8 +218,7 @@ Index moments_runs(const Part& p, const T* x, double* mean, double* m2) {
           const auto element = [&](Index v, Index i) { return x[walk.offset(v, c0 + c) + i]; };
           const Index last = end - 1 - u;
           shift[c] = shift_of(element(u, 0), element(u + last / 3, length / 3),
-                              element(u + last * 2 / 3, length * 2 / 3),
-                              element(end - 1, length - 1), T{0.25});
+                              element(u + last * 2 / 3, length * 2 / 3), element(end - 1, length - 1), T{0.25});
         }
       }
       for (Index c = 0; c < channels; ++c) sums[c] = squares[c] = Line<T>{};
@@ -253,8 +245,8 @@ Index moments(const Part& p, const T* x, double* mean, double* m2) {
   return p.inner == 1 ? moments_columns(p, x, mean, m2) : moments_runs(p, x, mean, m2);
 }
 
-void merge_moments(const double* of_parts, const Index* counts, Index parts, Index channels,
-                   Index c0, Index c1, double* mean, double* var) {
+void merge_moments(const double* of_parts, const Index* counts, Index parts, Index channels, Index c0, Index c1,
+                   double* mean, double* var) {
   lines<8>(c0, c1, [&](Index c, auto edge) {
     Line<double> m = load(of_parts + c, edge);
     Line<double> m2 = load(of_parts + channels + c, edge);
@@ -263,8 +255,7 @@ void merge_moments(const double* of_parts, const Index* counts, Index parts, Ind
       const double* from = of_parts + part * 2 * channels + c;
       const auto more = static_cast<double>(counts[part]);
       const Line<double> step = load(from, edge) - m;
-      m2 = m2 +
-           mul_add(step * step, all(count * more / (count + more)), load(from + channels, edge));
+      m2 = m2 + mul_add(step * step, all(count * more / (count + more)), load(from + channels, edge));
       count += more;
       m = mul_add(step, all(more / count), m);
     }
@@ -279,9 +270,8 @@ void merge_moments(const double* of_parts, const Index* counts, Index parts, Ind
 // ---- Sums of the cotangent ----
 
 template <int U, class T, class Ct, class Edge>
-[[gnu::always_inline]] inline void sums_tile(const T* x, const Ct& ct, Index at, Index stride,
-                                             Index rows, bool fresh, const T* hi, T* sum, T* dot,
-                                             Edge edge) {
+[[gnu::always_inline]] inline void sums_tile(const T* x, const Ct& ct, Index at, Index stride, Index rows, bool fresh,
+                                             const T* hi, T* sum, T* dot, Edge edge) {
   constexpr int n = Line<T>::kLanes;
   Line<T> m[U], s[U], q[U];
   for (int u = 0; u < U; ++u) {
@@ -303,8 +293,8 @@ template <int U, class T, class Ct, class Edge>
 }
 
 template <class T, class Ct>
-void sums_rows(const T* x, const Ct& ct, Index at, Index stride, Index rows, Index columns,
-               bool large, const T* hi, T* sum, T* dot) {
+void sums_rows(const T* x, const Ct& ct, Index at, Index stride, Index rows, Index columns, bool large, const T* hi,
+               T* sum, T* dot) {
   constexpr int n = Line<T>::kLanes;
   constexpr int U = kParts == 1 ? 4 : 2;
   const Index group = large ? 2 : rows;
@@ -321,8 +311,8 @@ void sums_rows(const T* x, const Ct& ct, Index at, Index stride, Index rows, Ind
 }
 
 template <class T, class Ct>
-[[gnu::always_inline]] inline void sums_run(const T* x, const Ct& ct, Index at, Index length,
-                                            Line<T> hi, Line<T>& sum, Line<T>& dot) {
+[[gnu::always_inline]] inline void sums_run(const T* x, const Ct& ct, Index at, Index length, Line<T> hi, Line<T>& sum,
+                                            Line<T>& dot) {
   constexpr int n = Line<T>::kLanes;
   Index i = 0;
   if (length >= 8 * n) {
@@ -346,8 +336,8 @@ template <class T, class Ct>
 
 /// Adds a block's sums to the f64 sums; the dot product is moved from hi to the mean itself.
 template <class T>
-void carry_sums(Index channels, bool first, const T* hi, const double* mean, const T* block_sum,
-                const T* block_dot, double* sum, double* dot) {
+void carry_sums(Index channels, bool first, const T* hi, const double* mean, const T* block_sum, const T* block_dot,
+                double* sum, double* dot) {
   lines<8>(0, channels, [&](Index c, auto edge) {
     Line<double> s = widen(block_sum + c);
     Line<double> q = widen(block_dot + c) - (load(mean + c, edge) - widen(hi + c)) * s;
@@ -367,8 +357,7 @@ void high_part(Index channels, const double* mean, T* hi) {
 }
 
 template <class T, class Ct>
-void sums_columns(const Part& p, const T* x, const double* mean, const Ct& ct, double* sum,
-                  double* dot) {
+void sums_columns(const Part& p, const T* x, const double* mean, const Ct& ct, double* sum, double* dot) {
   alignas(64) T hi[kColumns], gap[kStagger], s[kColumns + kStagger], q[kColumns];
   static_cast<void>(gap);
   for (Index c0 = p.c0; c0 < p.c1; c0 += kColumns) {
@@ -383,8 +372,7 @@ void sums_columns(const Part& p, const T* x, const double* mean, const Ct& ct, d
 }
 
 template <class T, class Ct>
-void sums_runs(const Part& p, const T* x, const double* mean, const Ct& ct, double* sum,
-               double* dot) {
+void sums_runs(const Part& p, const T* x, const double* mean, const Ct& ct, double* sum, double* dot) {
   alignas(64) T hi[kRuns], s[kRuns], q[kRuns];
   Line<T> ss[kRuns], qs[kRuns];
   const Walk walk(p);
@@ -410,8 +398,7 @@ void sums_runs(const Part& p, const T* x, const double* mean, const Ct& ct, doub
 }
 
 template <class T>
-void sums(const Part& p, const T* x, const double* mean, Cotangent<T> ct, double* sum,
-          double* dot) {
+void sums(const Part& p, const T* x, const double* mean, Cotangent<T> ct, double* sum, double* dot) {
   const auto run = [&](const auto& g) {
     p.inner == 1 ? sums_columns(p, x, mean, g, sum, dot) : sums_runs(p, x, mean, g, sum, dot);
   };
@@ -463,8 +450,8 @@ void apply_constants(Index c0, Index channels, const Channels<T>& of, T* hi, T* 
 }
 
 template <class T>
-void dx_constants(Index c0, Index channels, const Channels<T>& of, const double* sum,
-                  const double* dot, double count, T* hi, T* a, T* b, T* e) {
+void dx_constants(Index c0, Index channels, const Channels<T>& of, const double* sum, const double* dot, double count,
+                  T* hi, T* a, T* b, T* e) {
   constexpr int steps = sizeof(T) == 4 ? 3 : 4;
   const Line<double> inverse = all(-1.0 / count);
   lines<8>(0, channels, [&](Index c, auto edge) {
@@ -495,8 +482,7 @@ void apply_columns(const Part& p, const T* x, const Channels<T>& of, T* y) {
     for (Index r = p.u1 - 1; r >= p.u0; --r) {
       const T* from = x + r * p.channels + c0;
       write<streamed>(y + r * p.channels + c0, columns, [&](Index i, auto edge) {
-        return mul_add(load(from + i, edge) - load(hi + i, edge), load(scale + i, edge),
-                       load(shift + i, edge));
+        return mul_add(load(from + i, edge) - load(hi + i, edge), load(scale + i, edge), load(shift + i, edge));
       });
     }
   }
@@ -513,17 +499,16 @@ void apply_runs(const Part& p, const T* x, const Channels<T>& of, T* y) {
       Index at = walk.offset(u, c0);
       for (Index c = 0; c < channels; ++c, at += p.inner) {
         const Line<T> m = all(hi[c]), s = all(scale[c]), b = all(shift[c]);
-        write<streamed>(y + at, walk.length(u), [&](Index i, auto edge) {
-          return mul_add(load(x + at + i, edge) - m, s, b);
-        });
+        write<streamed>(y + at, walk.length(u),
+                        [&](Index i, auto edge) { return mul_add(load(x + at + i, edge) - m, s, b); });
       }
     }
   }
 }
 
 template <bool streamed, class T, class Ct>
-void dx_columns(const Part& p, const T* x, const Channels<T>& of, const double* sum,
-                const double* dot, double count, const Ct& ct, T* y) {
+void dx_columns(const Part& p, const T* x, const Channels<T>& of, const double* sum, const double* dot, double count,
+                const Ct& ct, T* y) {
   alignas(64) T hi[kColumns], a[kColumns + kStagger], b[kColumns + kStagger], e[kColumns];
   for (Index c0 = p.c0; c0 < p.c1; c0 += kColumns) {
     const Index columns = smaller_of(kColumns, p.c1 - c0);
@@ -532,16 +517,15 @@ void dx_columns(const Part& p, const T* x, const Channels<T>& of, const double* 
       const Index at = r * p.channels + c0;
       write<streamed>(y + at, columns, [&](Index i, auto edge) {
         const Line<T> centred = load(x + at + i, edge) - load(hi + i, edge);
-        return mul_add(ct.at(at + i, edge), load(a + i, edge),
-                       mul_add(centred, load(b + i, edge), load(e + i, edge)));
+        return mul_add(ct.at(at + i, edge), load(a + i, edge), mul_add(centred, load(b + i, edge), load(e + i, edge)));
       });
     }
   }
 }
 
 template <bool streamed, class T, class Ct>
-void dx_runs(const Part& p, const T* x, const Channels<T>& of, const double* sum, const double* dot,
-             double count, const Ct& ct, T* y) {
+void dx_runs(const Part& p, const T* x, const Channels<T>& of, const double* sum, const double* dot, double count,
+             const Ct& ct, T* y) {
   alignas(64) T hi[kColumns], a[kColumns + kStagger], b[kColumns + kStagger], e[kColumns];
   const Walk walk(p);
   for (Index c0 = p.c0; c0 < p.c1; c0 += kColumns) {
@@ -571,8 +555,8 @@ void apply(const Part& p, const T* x, const Channels<T>& of, T* y) {
 }
 
 template <bool streamed, class T>
-void dx_as(const Part& p, const T* x, const Channels<T>& of, const double* sum, const double* dot,
-           double count, Cotangent<T> ct, T* y) {
+void dx_as(const Part& p, const T* x, const Channels<T>& of, const double* sum, const double* dot, double count,
+           Cotangent<T> ct, T* y) {
   const auto run = [&](const auto& g) {
     p.inner == 1 ? dx_columns<streamed>(p, x, of, sum, dot, count, g, y)
                  : dx_runs<streamed>(p, x, of, sum, dot, count, g, y);
@@ -582,10 +566,9 @@ void dx_as(const Part& p, const T* x, const Channels<T>& of, const double* sum, 
 }
 
 template <class T>
-void dx(const Part& p, const T* x, const Channels<T>& of, const double* sum, const double* dot,
-        double count, Cotangent<T> ct, T* y) {
-  p.large ? dx_as<true>(p, x, of, sum, dot, count, ct, y)
-          : dx_as<false>(p, x, of, sum, dot, count, ct, y);
+void dx(const Part& p, const T* x, const Channels<T>& of, const double* sum, const double* dot, double count,
+        Cotangent<T> ct, T* y) {
+  p.large ? dx_as<true>(p, x, of, sum, dot, count, ct, y) : dx_as<false>(p, x, of, sum, dot, count, ct, y);
 }
 
 template <class T>

@@ -46,15 +46,13 @@ struct Lanes {
   std::int64_t (*moments)(const Part&, const T* x, double* mean, double* m2);
   /// Merges `parts` results of `moments`, [parts][2][channels], in order, into mean and biased
   /// variance of [c0, c1).
-  void (*merge_moments)(const double* of_parts, const std::int64_t* counts, std::int64_t parts,
-                        std::int64_t channels, std::int64_t c0, std::int64_t c1, double* mean,
-                        double* var);
+  void (*merge_moments)(const double* of_parts, const std::int64_t* counts, std::int64_t parts, std::int64_t channels,
+                        std::int64_t c0, std::int64_t c1, double* mean, double* var);
   /// sum(ct) and sum(ct * (x - mean)) of a part.
-  void (*sums)(const Part&, const T* x, const double* mean, Cotangent<T> ct, double* sum,
-               double* dot);
+  void (*sums)(const Part&, const T* x, const double* mean, Cotangent<T> ct, double* sum, double* dot);
   void (*apply)(const Part&, const T* x, const Channels<T>&, T* y);
-  void (*dx)(const Part&, const T* x, const Channels<T>&, const double* sum, const double* dot,
-             double count, Cotangent<T> ct, T* dx);
+  void (*dx)(const Part&, const T* x, const Channels<T>&, const double* sum, const double* dot, double count,
+             Cotangent<T> ct, T* dx);
 };
 
 namespace base {

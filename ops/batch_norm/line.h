@@ -15,9 +15,9 @@
 
 namespace ebb::fused::EBB_ISA {
 
-#if defined(EBB_ISA_avx512)
+#if defined(__AVX512F__)
 inline constexpr int kRegisterBytes = 64;
-#elif defined(EBB_ISA_avx2)
+#elif defined(__AVX2__)
 inline constexpr int kRegisterBytes = 32;
 #else
 inline constexpr int kRegisterBytes = 16;
@@ -91,13 +91,13 @@ template <class T>
 template <class T>
 [[gnu::always_inline]] inline Line<T> mul_add(Line<T> a, Line<T> b, Line<T> c) {
   each([&](int i) {
-#if defined(EBB_ISA_avx512)
+#if defined(__AVX512F__)
     if constexpr (sizeof(T) == 4) {
       c.part[i] = _mm512_fmadd_ps(a.part[i], b.part[i], c.part[i]);
     } else {
       c.part[i] = _mm512_fmadd_pd(a.part[i], b.part[i], c.part[i]);
     }
-#elif defined(EBB_ISA_avx2)
+#elif defined(__AVX2__)
     if constexpr (sizeof(T) == 4) {
       c.part[i] = _mm256_fmadd_ps(a.part[i], b.part[i], c.part[i]);
     } else {
@@ -132,14 +132,14 @@ template <class T>
       __builtin_memcpy(&bits, &v.part[i], kRegisterBytes);
       _mm_stream_si128(reinterpret_cast<__m128i*>(p + i * Line<T>::kPartLanes), bits);
     }
-#if defined(EBB_ISA_avx2)
-    __m256i bits;
-    __builtin_memcpy(&bits, &v.part[i], kRegisterBytes);
-    _mm256_stream_si256(reinterpret_cast<__m256i*>(p + i * Line<T>::kPartLanes), bits);
-#elif defined(EBB_ISA_avx512)
+#if defined(__AVX512F__)
     __m512i bits;
     __builtin_memcpy(&bits, &v.part[i], kRegisterBytes);
     _mm512_stream_si512(reinterpret_cast<__m512i*>(p + i * Line<T>::kPartLanes), bits);
+#elif defined(__AVX2__)
+    __m256i bits;
+    __builtin_memcpy(&bits, &v.part[i], kRegisterBytes);
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(p + i * Line<T>::kPartLanes), bits);
 #endif
   });
 #else
@@ -154,9 +154,8 @@ template <class T>
 #endif
 }
 
-#if defined(EBB_ISA_avx2)
-alignas(64) inline constexpr int kMasks[16] = {-1, -1, -1, -1, -1, -1, -1, -1,
-                                               0,  0,  0,  0,  0,  0,  0,  0};
+#if defined(__AVX2__) && !defined(__AVX512F__)
+alignas(64) inline constexpr int kMasks[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 
 /// The mask of register `i` of which the line's first n lanes are set.
 template <class T>
@@ -173,23 +172,20 @@ template <class T>
 /// The first lanes from p, the others from `rest`. Reads no byte beyond the n-th element.
 template <class T>
 [[gnu::always_inline]] inline Line<T> load(const T* p, Some some, Line<T> rest) {
-#if defined(EBB_ISA_avx512)
+#if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4) {
-    rest.part[0] =
-        _mm512_mask_loadu_ps(rest.part[0], static_cast<__mmask16>((1u << some.n) - 1), p);
+    rest.part[0] = _mm512_mask_loadu_ps(rest.part[0], static_cast<__mmask16>((1u << some.n) - 1), p);
   } else {
     rest.part[0] = _mm512_mask_loadu_pd(rest.part[0], static_cast<__mmask8>((1u << some.n) - 1), p);
   }
-#elif defined(EBB_ISA_avx2)
+#elif defined(__AVX2__)
   each([&](int i) {
     const __m256i m = mask<T>(some.n, i);
     const T* from = p + i * Line<T>::kPartLanes;
     if constexpr (sizeof(T) == 4) {
-      rest.part[i] =
-          _mm256_blendv_ps(rest.part[i], _mm256_maskload_ps(from, m), _mm256_castsi256_ps(m));
+      rest.part[i] = _mm256_blendv_ps(rest.part[i], _mm256_maskload_ps(from, m), _mm256_castsi256_ps(m));
     } else {
-      rest.part[i] =
-          _mm256_blendv_pd(rest.part[i], _mm256_maskload_pd(from, m), _mm256_castsi256_pd(m));
+      rest.part[i] = _mm256_blendv_pd(rest.part[i], _mm256_maskload_pd(from, m), _mm256_castsi256_pd(m));
     }
   });
 #else
@@ -214,13 +210,13 @@ template <class T>
 /// Writes no byte beyond the n-th element.
 template <class T>
 [[gnu::always_inline]] inline void store(T* p, Line<T> v, Some some) {
-#if defined(EBB_ISA_avx512)
+#if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4) {
     _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << some.n) - 1), v.part[0]);
   } else {
     _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << some.n) - 1), v.part[0]);
   }
-#elif defined(EBB_ISA_avx2)
+#elif defined(__AVX2__)
   each([&](int i) {
     T* to = p + i * Line<T>::kPartLanes;
     if constexpr (sizeof(T) == 4) {
@@ -239,9 +235,9 @@ template <class T>
 /// The sum of all lanes, always in the same order: halves onto halves.
 template <class T>
 [[gnu::always_inline]] inline T total(Line<T> v) {
-#if defined(EBB_ISA_avx512) || defined(EBB_ISA_avx2)
+#if defined(__AVX512F__) || defined(__AVX2__)
   // Down to 16 bytes in halves, which the compiler turns into extractions, and on by intrinsics.
-#if defined(EBB_ISA_avx512)
+#if defined(__AVX512F__)
   typedef T Half __attribute__((vector_size(32)));
   Half low, high;
   if constexpr (sizeof(T) == 4) {
