@@ -7,6 +7,7 @@
 #include <ebb/engine/tape/tape.h>
 #include <ebb/engine/tensor/tensor.h>
 #include <ebb/engine/threads/pool.h>
+#include <ebb/ops/batch_norm/batch_norm.h>
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/indexing.h>
 #include <ebb/ops/linalg/matmul.h>

@@ -231,6 +231,7 @@ struct Row {
   Signature signature = Signature::same;    // elementwise
   PerIsa<LaneTable> lanes{};                // elementwise
   PerIsa<ReducerTable> reducer{};           // reduction
+  bool reads_broadcast = false;             // the kernel takes inputs that only broadcast to their shape
   Domain domain{};
   double ulp = 0.5;                         // largest error of the value, in units in the last place of f32 and f64
   Facts facts{};

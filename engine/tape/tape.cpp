@@ -289,7 +289,11 @@ void Tape::compute(Node& node, std::span<const NodeId> inputs, const Call& call)
       many.resize(inputs.size());
       in = many.data();
     }
-    for (std::size_t i = 0; i < inputs.size(); ++i) in[i] = &value(inputs[i]);
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const Node& input = nodes_[inputs[i]];
+      const bool as_it_is = row.reads_broadcast && input.presence == Presence::lazy;
+      in[i] = as_it_is ? &lazies_[input.lazy] : &value(inputs[i]);
+    }
     KernelCall kernel_call{{in, inputs.size()}, call.attrs(), node.value, call};
     row.kernel(kernel_call);
   }

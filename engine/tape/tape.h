@@ -191,6 +191,10 @@ class Tape {
   /// Whether sweeps keep what they recorded when they are not told; true except inside step().
   bool keeps() const { return keep_; }
 
+  /// While a derivative rule runs: where the nodes begin that this node's rules have recorded. Rules of fused rows
+  /// differentiate from here on; equal nodes recorded since are shared.
+  NodeId window() const { return window_ == kNoNode ? static_cast<NodeId>(nodes_.size()) : window_; }
+
   /// A recorded function that every cotangent of a node passes through, until the handle dies.
   class Hook {
    public:

@@ -1,8 +1,9 @@
 // Both kernels walk lanes: the elements that differ in the indexed axis alone. Lanes never meet, so they are shared out
 // among threads and each adds in order. An index out of range is noted, not followed; the first one is reported once
 // all threads are done, so that the message does not depend on them either.
-#include <ebb/engine/threads/pool.h>
 #include <ebb/ops/indexing/gather.h>
+
+#include <ebb/engine/threads/pool.h>
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+
 #include <ebb/ops/indexing/indexing.h>
 
 #include <vector>

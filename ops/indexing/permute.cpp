@@ -1,4 +1,5 @@
 #include <ebb/ops/indexing/permute.h>
+
 #include <ebb/ops/indexing/strided.h>
 #include <fmt/format.h>
 

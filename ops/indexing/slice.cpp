@@ -1,4 +1,5 @@
 #include <ebb/ops/indexing/slice.h>
+
 #include <ebb/ops/indexing/strided.h>
 #include <fmt/format.h>
 

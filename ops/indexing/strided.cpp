@@ -1,5 +1,6 @@
-#include <ebb/engine/threads/pool.h>
 #include <ebb/ops/indexing/strided.h>
+
+#include <ebb/engine/threads/pool.h>
 
 #include <algorithm>
 #include <cstring>
