@@ -9,6 +9,7 @@
 #include <ebb/engine/threads/pool.h>
 #include <ebb/ops/batch_norm/batch_norm.h>
 #include <ebb/ops/elementwise/elementwise.h>
+#include <ebb/ops/indexing/indexing.h>
 #include <ebb/ops/linalg/matmul.h>
 #include <ebb/ops/reduction/reduction.h>
 #include <ebb/ops/rows.h>
