@@ -324,6 +324,7 @@ void expect_lanes_right(const Lanes<T>& lanes, const std::string& set) {
                       e.outer * ((e.inner + piece - 1) / piece),
                       (e.inner + piece - 1) / piece,
                       piece,
+                      large,
                       large};
       Result<T> got{want.m, want.sums, std::vector<T>(p.x.size()), std::vector<T>(p.x.size()), 0};
       double* m = got.m.data();
