@@ -36,16 +36,9 @@ void apply_constants(Index c0, Index channels, const Channels<T>& of, T* hi, T* 
     Line<double> s = inverse_sqrt<steps>(load(of.var + c0 + c, edge) + all(of.eps));
     narrow(hi + c, mean);
     const Line<double> low = mean - widen(hi + c);
-    alignas(64) T lanes[Line<T>::kLanes];
-    if (of.gamma != nullptr) {
-      store(lanes, load(of.gamma + c0 + c, edge));
-      s = s * widen(lanes);
-    }
+    if (of.gamma != nullptr) s = s * widen(of.gamma + c0 + c, edge);
     Line<double> b{};
-    if (of.beta != nullptr) {
-      store(lanes, load(of.beta + c0 + c, edge));
-      b = widen(lanes);
-    }
+    if (of.beta != nullptr) b = widen(of.beta + c0 + c, edge);
     narrow(scale + c, s);
     narrow(shift + c, b - low * s);
   });
@@ -62,11 +55,7 @@ void dx_constants(Index c0, Index channels, const Channels<T>& of, const double*
     narrow(hi + c, mean);
     const Line<double> low = mean - widen(hi + c);
     Line<double> s = r;
-    if (of.gamma != nullptr) {
-      alignas(64) T lanes[Line<T>::kLanes];
-      store(lanes, load(of.gamma + c0 + c, edge));
-      s = s * widen(lanes);
-    }
+    if (of.gamma != nullptr) s = s * widen(of.gamma + c0 + c, edge);
     const Line<double> per = s * inverse;
     const Line<double> slope = per * (r * r) * load(dot + c0 + c, edge);
     narrow(a + c, s);
