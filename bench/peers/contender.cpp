@@ -123,7 +123,9 @@ std::string check(const Problem& p, Contender& contender) {
 
 std::vector<std::unique_ptr<Contender>> all_contenders() {
   std::vector<std::unique_ptr<Contender>> list;
+  list.push_back(make_staged());
   list.push_back(make_fused());
+  list.push_back(make_kernels());
 #ifdef EBB_BENCH_ONEDNN
   list.push_back(make_onednn());
 #endif

@@ -74,6 +74,8 @@ class Contender {
     forward();
     backward();
   }
+  /// The most memory that a step takes beside its inputs, in bytes; 0 if it is not known.
+  virtual std::size_t peak_bytes() { return 0; }
   /// Null pointers if there is nothing to check (the twin).
   virtual Outputs outputs() const = 0;
 };
@@ -81,7 +83,9 @@ class Contender {
 /// One of each that this build has.
 std::vector<std::unique_ptr<Contender>> all_contenders();
 
+std::unique_ptr<Contender> make_staged();
 std::unique_ptr<Contender> make_fused();
+std::unique_ptr<Contender> make_kernels();
 std::unique_ptr<Contender> make_twin();
 std::unique_ptr<Contender> make_onednn();
 std::unique_ptr<Contender> make_libtorch();

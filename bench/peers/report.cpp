@@ -52,6 +52,7 @@ class Bar {
  public:
   void add(const std::string& cell, double ratio) { ratios_.emplace_back(ratio, cell); }
 
+  /// Says whether the ratios reach the bar: at least (or at most) these.
   void print(const char* what, double least_mean, double least) const {
     if (ratios_.empty()) return;
     double logs = 0;
@@ -68,7 +69,7 @@ class Bar {
 };
 
 struct Bars {
-  Bar in_cache, beyond, twin;
+  Bar in_cache, beyond, twin, staged, memory;
 };
 
 using Times = std::map<std::string, std::vector<double>>;
@@ -110,6 +111,11 @@ void print_cell(const Shape& shape, const std::string& phase, int threads, const
       if (bytes >= kBeyondBytes && phase == "step") bars.twin.add(cell, r);
     }
   }
+  if (times.count("staged") != 0 && times.count("libtorch_staged") != 0) {
+    const double r = ratio(times, "libtorch_staged", "staged");
+    std::printf(" %9.2f", r);
+    if (phase == "step") bars.staged.add(shape.text() + " x" + std::to_string(threads), r);
+  }
   std::printf("\n");
   std::fflush(stdout);
 }
@@ -135,7 +141,7 @@ bool report(const std::vector<std::string>& shapes, const std::vector<int>& thre
   std::printf("Microseconds, medians of %d interleaved rounds; ratios are medians of the rounds' ratios.\n", rounds);
   std::printf("%-20s %-8s %2s", "shape", "phase", "th");
   for (const std::string& name : names) std::printf(" %17s", name.c_str());
-  std::printf(" %9s %9s\n", "best/fus.", "twin/fus.");
+  std::printf(" %9s %9s %9s\n", "best/fus.", "twin/fus.", "torch/st.");
 
   bool right = true;
   Bars bars;
@@ -153,6 +159,11 @@ bool report(const std::vector<std::string>& shapes, const std::vector<int>& thre
         }
         contenders.push_back(std::move(contender));
       }
+      std::map<std::string, std::size_t> peak;
+      for (const auto& contender : contenders) peak[contender->name()] = contender->peak_bytes();
+      if (peak["staged"] != 0 && peak["libtorch_staged"] != 0) {
+        bars.memory.add(text, static_cast<double>(peak["libtorch_staged"]) / static_cast<double>(peak["staged"]));
+      }
       for (const std::string& phase : phases) {
         Times times;
         for (int round = 0; round < rounds; ++round) {
@@ -168,6 +179,8 @@ bool report(const std::vector<std::string>& shapes, const std::vector<int>& thre
   bars.in_cache.print("in cache, best peer / fused:", 2.0, 1.5);
   bars.beyond.print("beyond cache, best peer / fused:", 1.25, 1.05);
   bars.twin.print("beyond cache, twin / fused:", 0.85, 0.85);
+  bars.staged.print("libtorch_staged / staged:", 4.0, 2.5);
+  bars.memory.print("libtorch_staged / staged, memory:", 1 / 1.2, 1 / 1.2);
   return right;
 }
 

@@ -10,9 +10,9 @@
 namespace ebb::bench {
 namespace {
 
-class Fused : public Contender {
+class Kernels : public Contender {
  public:
-  std::string name() const override { return "fused"; }
+  std::string name() const override { return "kernels"; }
 
   void set_up(const Problem& problem, int threads) override {
     problem_ = &problem;
@@ -56,6 +56,6 @@ class Fused : public Contender {
 
 }  // namespace
 
-std::unique_ptr<Contender> make_fused() { return std::make_unique<Fused>(); }
+std::unique_ptr<Contender> make_kernels() { return std::make_unique<Kernels>(); }
 
 }  // namespace ebb::bench
