@@ -193,7 +193,6 @@ Var losses(const Operand& logits, const Operand& labels, const CrossEntropyOptio
   const bool tracing = tape.mode() == Tape::Mode::trace;
   if (options.kernel == CrossEntropyKernel::fused && !tracing) return tape.record(kCrossEntropy, {logits, labels});
   const std::int64_t n = logits.var().shape()[0];
-  kCrossEntropy.type(call);
   if (!tracing) check_values(call, logits.var().value(), labels.var().value());
   return -reshape(gather(log_softmax(logits, 1), reshape(labels, {n, 1}), 1), {n});
 }
@@ -205,6 +204,11 @@ Var cross_entropy(const Operand& logits, const Operand& labels, const CrossEntro
   const auto scope = tape.scope("cross_entropy", logits.where());
   const std::array ids{logits.var().id(), labels.var().id()};
   const Call call(tape, kCrossEntropy, ids, {}, logits.where());
+  // Everything is judged before the first node, so that an error leaves the tape as it was.
+  kCrossEntropy.type(call);
+  if (options.reduction == Reduction::mean && labels.var().numel() == 0) {
+    call.fail_shape("the mean over no rows does not exist", "Give at least one row, or use Reduction::sum.");
+  }
   const Var each = losses(logits, labels, options, call);
   switch (options.reduction) {
     case Reduction::none:
@@ -213,9 +217,6 @@ Var cross_entropy(const Operand& logits, const Operand& labels, const CrossEntro
       return sum(each);
     case Reduction::mean:
       break;
-  }
-  if (each.numel() == 0) {
-    call.fail_shape("the mean over no rows does not exist", "Give at least one row, or use Reduction::sum.");
   }
   return mean(each);
 }
