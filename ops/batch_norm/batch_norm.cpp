@@ -122,7 +122,6 @@ Var normalise(const Var& xmu, const Var& variance, const std::optional<Var>& gam
 
 }  // namespace batch_norm_detail
 
-namespace detail = batch_norm_detail;
 
 namespace {
 
@@ -136,12 +135,12 @@ namespace {
   throw UsageError(fmt::format("{}\n({})", text, to_string(x.where())));
 }
 
-detail::Steps record(const Operand& x, const std::optional<Var>& gamma, const std::optional<Var>& beta,
+batch_norm_detail::Steps record(const Operand& x, const std::optional<Var>& gamma, const std::optional<Var>& beta,
                      const BatchNormOptions& options) {
-  detail::check(x, gamma, beta, options);
+  batch_norm_detail::check(x, gamma, beta, options);
   Tape& tape = x.tape();
   if (options.kernel == BatchNormKernel::staged || tape.mode() == Tape::Mode::trace) {
-    return detail::nine_steps(x, gamma, beta, options);
+    return batch_norm_detail::nine_steps(x, gamma, beta, options);
   }
   if (options.kernel == BatchNormKernel::both) {
     const auto value = [](const std::optional<Var>& var) {
@@ -153,7 +152,7 @@ detail::Steps record(const Operand& x, const std::optional<Var>& gamma, const st
       if (!row.agrees()) fail_disagreement(table, x);
     }
   }
-  return detail::fused(x, gamma, beta, options);
+  return batch_norm_detail::fused(x, gamma, beta, options);
 }
 
 }  // namespace
@@ -167,7 +166,7 @@ Var batch_norm(const Operand& x, const std::optional<Var>& gamma, const std::opt
 BatchNormResult batch_norm_with_statistics(const Operand& x, const std::optional<Var>& gamma,
                                            const std::optional<Var>& beta, const BatchNormOptions& options) {
   const auto scope = x.tape().scope("batch_norm", x.where());
-  const detail::Steps steps = record(x, gamma, beta, options);
+  const batch_norm_detail::Steps steps = record(x, gamma, beta, options);
   const auto statistic = [&](const Var& v, std::int64_t row) {
     const Var of_channel = v.alive() ? v : slice(steps.moments, {row, 0}, {row + 1, steps.moments.shape()[1]});
     return cast(reshape(detach(of_channel), Shape{of_channel.numel()}), x.var().dtype());
@@ -180,7 +179,7 @@ Var batch_norm_eval(const Operand& x, const Var& mean, const Var& variance, cons
   const auto scope = x.tape().scope("batch_norm", x.where());
   BatchNormOptions given = options;
   given.single_value = SingleValue::allow;  // the statistics are given: any number of values will do
-  const detail::Statistics s = detail::check(x, gamma, beta, given);
+  const batch_norm_detail::Statistics s = batch_norm_detail::check(x, gamma, beta, given);
   for (const Var& statistic : {mean, variance}) {
     if (statistic.shape() != Shape{s.channels}) {
       throw ShapeError(fmt::format("batch_norm: running {} should contain {} elements not {}; got {} {}. ({})",
@@ -193,7 +192,7 @@ Var batch_norm_eval(const Operand& x, const Var& mean, const Var& variance, cons
     return reshape(cast(detach(v), x.var().dtype()), s.per_channel);
   };
   const Var centred = x - given_statistic(mean);
-  return detail::normalise(x.tape().name(centred, "xmu", "2"), given_statistic(variance), gamma, beta, s, options.eps);
+  return batch_norm_detail::normalise(x.tape().name(centred, "xmu", "2"), given_statistic(variance), gamma, beta, s, options.eps);
 }
 
 }  // namespace ebb

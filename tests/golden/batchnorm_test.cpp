@@ -158,7 +158,7 @@ TEST_P(BatchNormGolden, DoubleBackward) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, BatchNormGolden, testing::ValuesIn(kVariants),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& variant) { return std::string(variant.param.name); });
 
 }  // namespace
 }  // namespace ebb::test
