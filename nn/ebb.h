@@ -17,6 +17,7 @@
 #include <ebb/nn/layers/sequential.h>
 #include <ebb/nn/module.h>
 #include <ebb/nn/optim/sgd.h>
+#include <ebb/nn/training.h>
 #include <ebb/ops/batch_norm/batch_norm.h>
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/indexing.h>

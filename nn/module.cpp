@@ -57,7 +57,7 @@ std::string joined(const std::string& prefix, const std::string& name) {
 
 void Module::rename_states(const std::string& prefix) {
   const std::string path = joined(prefix, name_);
-  for (const Entry& entry : states_) entry.state.rename(joined(path, entry.name));
+  for (Entry& entry : states_) entry.state.rename(joined(path, entry.name));
   for (const auto& child : children_) child->rename_states(path);
 }
 
@@ -120,8 +120,8 @@ Module& Module::child(std::string_view path) const {
       fmt::format("module: {} has no child \"{}\". There are: {}.", kind(), first, known.empty() ? "none" : known));
 }
 
-std::vector<const Module*> Module::children() const {
-  std::vector<const Module*> out;
+std::vector<Module*> Module::children() const {
+  std::vector<Module*> out;
   for (const auto& child : children_) out.push_back(child.get());
   return out;
 }
@@ -186,7 +186,7 @@ std::unique_ptr<Module> Module::clone_any() const {
 namespace {
 
 void print(const Module& module, int depth, std::string& out) {
-  const std::vector<const Module*> children = module.children();
+  const std::vector<Module*> children = module.children();
   if (children.empty()) {
     out += module.describe();
     return;

@@ -52,7 +52,7 @@ class Module {
   State state(std::string_view path) const;
   /// The child of this path, `block2.bn`. Throws UsageError if there is none.
   Module& child(std::string_view path) const;
-  std::vector<const Module*> children() const;
+  std::vector<Module*> children() const;
 
   /// Sets the mode of this module and all below it. Nodes keep the mode they were recorded in.
   void train(bool on = true);
