@@ -22,5 +22,6 @@
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/indexing.h>
 #include <ebb/ops/linalg/matmul.h>
+#include <ebb/ops/loss/cross_entropy.h>
 #include <ebb/ops/reduction/reduction.h>
 #include <ebb/ops/rows.h>
