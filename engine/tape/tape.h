@@ -129,6 +129,8 @@ class Tape {
     Location outer_;
   };
   [[nodiscard]] ScopeGuard scope(std::string_view name, Location where = Location::current());
+  /// The line that ops recorded here carry: the outermost scope's, or else `here`.
+  Location line(Location here) const { return outer_ ? outer_ : here; }
 
   // --- states --------------------------------------------------------------------------------------------------------
 
