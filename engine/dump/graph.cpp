@@ -17,10 +17,11 @@ using detail::Labels;
 
 // --- what is shown -----------------------------------------------------------------------------------------------------
 
-NodeId id_on(const Tape& tape, const Var& var, std::string_view what) {
+NodeId id_on(const Tape& tape, const Var& var, std::string_view use) {
   if (&var.tape() != &tape) {
-    throw UsageError(fmt::format("dump: {} is {} of another tape. Give a Var that the dumped tape has recorded.", what,
-                                 var.name()));
+    throw UsageError(fmt::format("dump: {} is of another tape, so it cannot be {}. Give a Var that the dumped tape has "
+                                 "recorded.",
+                                 var.name(), use));
   }
   return var.id();
 }
@@ -28,13 +29,13 @@ NodeId id_on(const Tape& tape, const Var& var, std::string_view what) {
 std::vector<bool> shown_nodes(const Tape& tape, const DumpOptions& options) {
   const NodeId size = static_cast<NodeId>(tape.size());
   std::vector<bool> shown(size, options.outputs.empty());
-  for (const Var& var : options.outputs) shown[id_on(tape, var, "an output")] = true;
+  for (const Var& var : options.outputs) shown[id_on(tape, var, "one of the outputs")] = true;
   for (NodeId id = size; id-- > 0 && !options.outputs.empty();) {
     if (!shown[id]) continue;
     for (std::size_t i = 0; i < tape.node(id).inputs; ++i) shown[tape.input(tape.node(id), i)] = true;
   }
-  const NodeId from = options.from ? id_on(tape, *options.from, "from") : 0;
-  const NodeId to = options.to ? id_on(tape, *options.to, "to") : kNoNode;
+  const NodeId from = options.from ? id_on(tape, *options.from, "`from`") : 0;
+  const NodeId to = options.to ? id_on(tape, *options.to, "`to`") : kNoNode;
   if (from > to) {
     throw UsageError(fmt::format("dump: from %{} was recorded after to %{}, which leaves nothing to show. Swap them.",
                                  from, to));
@@ -134,6 +135,7 @@ class Traversal {
   std::vector<std::string> steps_;
   std::vector<bool> carries_;               // holds a cotangent of the sweep that recorded it
   std::vector<std::uint32_t> seeds_sweep_;  // the sweep that a node outside of sweeps is a seed of, or 0
+  std::vector<NodeId> seeds_of_;            // and the node that sweep began at
   std::map<std::uint32_t, std::vector<std::size_t>> waiting_;  // seeds whose sweep has not begun
   std::vector<std::size_t> alias_index_;    // by entry of Tape::names()
 };
@@ -169,6 +171,12 @@ bool Traversal::reads_forward(NodeId id, NodeId in) const {
 void Traversal::seeds() {
   carries_.assign(tape_.size(), false);
   seeds_sweep_.assign(tape_.size(), 0);
+  seeds_of_.assign(tape_.size(), kNoNode);
+  // The rules that see a seed are those of the node the sweep began at, and of nodes before it.
+  const auto seen_by = [&](NodeId seed, NodeId origin) {
+    NodeId& of = seeds_of_[seed];
+    if (origin != kNoNode && (of == kNoNode || of < origin)) of = origin;
+  };
   std::vector<bool> forward_use(tape_.size());
   for (NodeId id = 0; id < tape_.size(); ++id) {
     const Node& node = tape_.node(id);
@@ -181,10 +189,15 @@ void Traversal::seeds() {
       } else if (!reads_forward(id, in)) {
         carries_[id] = true;
         if (tape_.node(in).sweep == 0 && seeds_sweep_[in] == 0) seeds_sweep_[in] = node.sweep;
+        if (tape_.node(in).sweep == 0 && seeds_sweep_[in] == node.sweep) seen_by(in, node.origin);
       }
     }
     // The gradient of a scalar begins with the literal 1.
     if (node.sweep != 0 && constants) carries_[id] = true;
+  }
+  for (std::size_t i = 0; i < tape_.names().size(); ++i) {
+    const NameEntry& entry = tape_.names()[i];
+    if (entry.kind != NameKind::given && entry.sweep == seeds_sweep_[entry.node]) seen_by(entry.node, entry.origin);
   }
   // A forward value that happens to be a cotangent too stays where it is.
   for (NodeId id = 0; id < tape_.size(); ++id) {
@@ -226,6 +239,7 @@ GraphNode Traversal::make_node(NodeId id) const {
     out.name = labels_.text(labels_.first(id));
     out.cotangent_of = tape_.names()[labels_.first(id)].of;
   }
+  if (seeds_sweep_[id] != 0 && out.cotangent_of == kNoNode) out.cotangent_of = seeds_of_[id];
   out.formula = labels_.formula(id);
   out.step = steps_[id];
   out.scope = node.scope;

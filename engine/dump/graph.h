@@ -138,7 +138,7 @@ std::string write_dot(const Graph& graph, const DumpOptions& options);
 /// are not UTF-8, as `\n`, `\x07`.
 std::string printable(std::string_view text);
 
-/// How many columns a terminal needs for UTF-8 text, at one per code point.
+/// How many columns a terminal needs for UTF-8 text, at one per letter.
 std::size_t columns(std::string_view text);
 
 }  // namespace ebb

@@ -53,7 +53,13 @@ std::string printable(std::string_view text) {
 
 std::size_t columns(std::string_view text) {
   std::size_t count = 0;
-  for (const char c : text) count += (static_cast<unsigned char>(c) & 0xc0) == 0x80 ? 0 : 1;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const unsigned byte = static_cast<unsigned char>(text[i]);
+    const unsigned next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
+    // Accents that combine with the letter before, U+0300 to U+036F, take no column.
+    if (byte == 0xcc || (byte == 0xcd && next < 0xb0) || (byte & 0xc0) == 0x80) continue;
+    ++count;
+  }
   return count;
 }
 

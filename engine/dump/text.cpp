@@ -45,6 +45,10 @@ class Table {
   void literals();
   TableRow row_of(const GraphNode& node) const;
   TableRow row_of(const GraphAlias& alias) const;
+  std::string label(NodeId id) const {
+    const std::string text = printable(graph_.label_of(id));
+    return columns(text) > kWidest / 2 ? fmt::format("%{}", id) : text;
+  }
   std::string scope_of(std::size_t scope) const { return printable(graph_.scopes[scope].path); }
 
   const Graph& graph_;
@@ -73,9 +77,9 @@ TableRow Table::row_of(const GraphNode& node) const {
   row.cells[kOp] = node.op;
   row.cells[kType] = fmt::format("{}{}", name(node.dtype), to_string(node.shape));
   if (node.role == Role::accumulation) {
-    row.cells[kNote] = "sum at " + printable(graph_.label_of(node.origin));
+    row.cells[kNote] = "sum at " + label(node.origin);
   } else if (node.origin != kNoNode) {
-    row.cells[kNote] = "rule of " + printable(graph_.label_of(node.origin));
+    row.cells[kNote] = "rule of " + label(node.origin);
   } else if (node.role == Role::seed) {
     row.cells[kNote] = "cotangent";
   }
@@ -90,7 +94,7 @@ TableRow Table::row_of(const GraphAlias& alias) const {
   row.cells[kStep] = printable(alias.step);
   row.cells[kName] = printable(alias.name);
   row.cells[kFormula] = "= " + printable(alias.same_as);
-  if (alias.origin != kNoNode) row.cells[kNote] = "rule of " + printable(graph_.label_of(alias.origin));
+  if (alias.origin != kNoNode) row.cells[kNote] = "rule of " + label(alias.origin);
   row.cells[kScope] = scope_of(alias.scope);
   row.cells[kLine] = alias.where;
   return row;
