@@ -1,8 +1,8 @@
 // The choice of the instruction set: asked of the CPU once, and overruled by EBB_ISA.
+#include <ebb/engine/error.h>
 #include <ebb/engine/lanes/isa.h>
 
 #include <cstdlib>
-#include <stdexcept>
 #include <string>
 
 namespace ebb {
@@ -14,10 +14,9 @@ Isa chosen_isa() {
       if (wish != kIsaNames[static_cast<std::size_t>(i)]) continue;
       const Isa isa{static_cast<unsigned char>(i)};
       if (supported(isa)) return isa;
-      throw std::invalid_argument("EBB_ISA: this CPU has no " + std::string(wish));
+      throw UsageError("EBB_ISA: this CPU has no " + std::string(wish));
     }
-    throw std::invalid_argument("EBB_ISA: '" + std::string(wish) +
-                                "' is no instruction set; the sets are base, avx2, avx512");
+    throw UsageError("EBB_ISA: '" + std::string(wish) + "' is no instruction set; the sets are base, avx2, avx512");
   }
   if (supported(Isa::avx512)) return Isa::avx512;
   return supported(Isa::avx2) ? Isa::avx2 : Isa::base;

@@ -55,7 +55,7 @@ Var pullback_above(const Var& y, const Var& cotangent, const Var& x, NodeId floo
 
 template <class F>
 Var local_pullback(const Vjp& g, F&& staged) {
-  const NodeId floor = static_cast<NodeId>(g.tape.size());
+  const NodeId floor = g.tape.window();
   const Var y = staged(g.in);
   return pullback_above(y, g.ct, g.in[g.i], floor);
 }

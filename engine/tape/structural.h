@@ -63,6 +63,7 @@ Var broadcast_to(const Operand& x, const Shape& shape);
 /// Throws    ShapeError if the numbers of elements differ.
 Var reshape(const Operand& x, const IntList& shape);
 Var reshape(const Operand& x, const Shape& shape);
+inline Var reshape(const Operand& x, std::initializer_list<std::int64_t> shape) { return reshape(x, IntList(shape)); }
 
 /// x as a constant: no gradient flows through.
 Var detach(const Operand& x);

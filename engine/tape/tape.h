@@ -42,7 +42,7 @@ struct Node {
   NodeId origin = kNoNode;         // the node whose derivative this one is
   std::uint32_t sweep = 0;         // the sweep that recorded it, from 1; 0 outside
   std::uint32_t scope = 0;         // index into scopes()
-  std::uint32_t lazy = 0;          // where the source of a lazy broadcast is kept
+  std::uint32_t lazy = kNoNode;    // where the source of a lazy broadcast is kept
   Presence presence = Presence::traced;
   bool named = false;              // bears at least one name
   bool accumulation = false;       // adds up contributions to the cotangent of `origin`
@@ -129,6 +129,8 @@ class Tape {
     Location outer_;
   };
   [[nodiscard]] ScopeGuard scope(std::string_view name, Location where = Location::current());
+  /// The line that ops recorded here carry: the outermost scope's, or else `here`.
+  Location line(Location here) const { return outer_ ? outer_ : here; }
 
   // --- states --------------------------------------------------------------------------------------------------------
 
@@ -192,6 +194,10 @@ class Tape {
   /// Whether sweeps keep what they recorded when they are not told; true except inside step().
   bool keeps() const { return keep_; }
 
+  /// While a derivative rule runs: where the nodes begin that this node's rules have recorded. Rules of fused rows
+  /// differentiate from here on; equal nodes recorded since are shared.
+  NodeId window() const { return window_ == kNoNode ? static_cast<NodeId>(nodes_.size()) : window_; }
+
   /// A recorded function that every cotangent of a node passes through, until the handle dies.
   class Hook {
    public:
@@ -242,6 +248,7 @@ class Tape {
   NodeId append(Node node, std::span<const NodeId> inputs, std::span<const Attr> attrs);
   NodeId find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const;
   void compute(Node& node, std::span<const NodeId> inputs, const Call& call);
+  void make_lazy(Node& node, Tensor source);
   void check_finite(NodeId id) const;
   void release(NodeId id);
   std::string_view keep_text(std::string_view text);

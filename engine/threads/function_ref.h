@@ -18,8 +18,7 @@ template <class Result, class... Args>
 class FunctionRef<Result(Args...)> {
  public:
   template <class F>
-  requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef> &&
-           std::is_object_v<std::remove_reference_t<F>> &&
+  requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef> && std::is_object_v<std::remove_reference_t<F>> &&
            std::is_invocable_r_v<Result, F&, Args...>)
       // NOLINTNEXTLINE(google-explicit-constructor): a lambda is meant to convert at the call.
       FunctionRef(F&& callable)

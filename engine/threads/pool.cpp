@@ -7,8 +7,8 @@
 // nobody, and a forked child without workers still computes. A worker reads the job only after a
 // successful claim, and the caller leaves only when every claimed range is done: that is what makes
 // the job, which lives on the caller's stack, safe to share.
+#include <ebb/engine/error.h>
 #include <ebb/engine/threads/pool.h>
-
 #include <pthread.h>
 
 #include <algorithm>
@@ -20,7 +20,6 @@
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -195,8 +194,7 @@ class Pool {
 
 void check_threads(long n, const std::string& given) {
   if (n >= 1 && n <= kMaxThreads) return;
-  throw std::invalid_argument(given + " must be a whole number from 1 to " +
-                              std::to_string(kMaxThreads));
+  throw UsageError(given + " must be a whole number from 1 to " + std::to_string(kMaxThreads));
 }
 
 int initial_threads() {
@@ -234,7 +232,7 @@ int threads() { return pool().threads(); }
 
 void set_threads(int n) {
   check_threads(n, "set_threads: n is " + std::to_string(n) + ", it");
-  if (inside_loop) throw std::logic_error("set_threads: called inside a parallel loop");
+  if (inside_loop) throw UsageError("set_threads: called inside a parallel loop");
   pool().resize(n);
 }
 

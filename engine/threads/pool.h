@@ -6,19 +6,19 @@
 // worker that has not woken up in time. No call allocates.
 #pragma once
 
-#include <cstdint>
-
 #include <ebb/engine/threads/function_ref.h>
+
+#include <cstdint>
 
 namespace ebb {
 
 /// The number of threads a parallel loop is cut for, the caller included. At first the value of the
-/// environment variable EBB_THREADS, or else the number of cores. Throws std::invalid_argument if
+/// environment variable EBB_THREADS, or else the number of cores. Throws UsageError if
 /// EBB_THREADS is not a whole number from 1 to 1024.
 int threads();
 
 /// Sets `threads()`. May be called at any time outside a parallel loop; waits for a loop in
-/// progress. Throws std::invalid_argument if n is not in 1..1024, std::logic_error if called inside
+/// progress. Throws UsageError if n is not in 1..1024, UsageError if called inside
 /// a parallel loop.
 void set_threads(int n);
 

@@ -1,8 +1,8 @@
 // The pool: every task runs exactly once whatever the number of threads, errors come back, and the
 // awkward callers (nested, concurrent, resizing, forked) get their work done too. Run under TSan it
 // is also the pool's race check.
-#include "engine/threads/pool.h"
-
+#include <ebb/engine/error.h>
+#include <ebb/engine/threads/pool.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -98,8 +98,7 @@ TEST_F(PoolTest, RethrowsAndStaysUsable) {
       EXPECT_THROW(run(), std::runtime_error);
     }
     std::atomic<int> count = 0;
-    parallel_for(
-        8, [&](std::int64_t begin, std::int64_t end) { count += static_cast<int>(end - begin); });
+    parallel_for(8, [&](std::int64_t begin, std::int64_t end) { count += static_cast<int>(end - begin); });
     EXPECT_EQ(count, 8);
   }
 }
@@ -146,12 +145,11 @@ TEST_F(PoolTest, IdleWorkersSleep) {
 }
 
 TEST_F(PoolTest, RefusesBadNumbers) {
-  EXPECT_THROW(set_threads(0), std::invalid_argument);
-  EXPECT_THROW(set_threads(-1), std::invalid_argument);
-  EXPECT_THROW(set_threads(1025), std::invalid_argument);
+  EXPECT_THROW(set_threads(0), UsageError);
+  EXPECT_THROW(set_threads(-1), UsageError);
+  EXPECT_THROW(set_threads(1025), UsageError);
   set_threads(2);
-  EXPECT_THROW(parallel_for(2, [](std::int64_t, std::int64_t) { set_threads(3); }),
-               std::logic_error);
+  EXPECT_THROW(parallel_for(2, [](std::int64_t, std::int64_t) { set_threads(3); }), UsageError);
   EXPECT_EQ(threads(), 2);
 }
 

@@ -1,0 +1,126 @@
+#include <ebb/ops/indexing/strided.h>
+
+#include <ebb/engine/threads/pool.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace ebb {
+namespace {
+
+constexpr std::int64_t kTile = 32;        // a tile is kTile rows, and as many columns where columns are not contiguous
+constexpr std::int64_t kGrain = 1 << 15;  // elements worth a thread
+
+struct Walk {
+  std::int64_t size, from, to;
+};
+
+// The axes that matter, outermost first: at least two, the last with the shortest steps in `to`, the last but one with
+// the shortest in `from` of the others.
+struct Plan {
+  std::array<Walk, kMaxRank + 2> axes{};
+  std::size_t count = 0;
+
+  Plan(const Shape& sizes, const Strides& from, const Strides& to) {
+    for (int i = 0; i < sizes.rank(); ++i) {
+      const auto k = static_cast<std::size_t>(i);
+      if (sizes[i] != 1) axes[count++] = {sizes[i], from[k], to[k]};
+    }
+    std::stable_sort(axes.begin(), axes.begin() + count, [](const Walk& a, const Walk& b) { return a.to > b.to; });
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      Walk& last = axes[kept == 0 ? 0 : kept - 1];
+      if (kept > 0 && last.from == axes[i].from * axes[i].size && last.to == axes[i].to * axes[i].size) {
+        last = {last.size * axes[i].size, axes[i].from, axes[i].to};
+      } else {
+        axes[kept++] = axes[i];
+      }
+    }
+    count = kept;
+    while (count < 2) {
+      std::move_backward(axes.begin(), axes.begin() + count, axes.begin() + count + 1);
+      axes[0] = {1, 0, 0};
+      ++count;
+    }
+    const auto shortest = std::min_element(axes.begin(), axes.begin() + count - 1, [](const Walk& a, const Walk& b) {
+      return std::abs(a.from) < std::abs(b.from);
+    });
+    if (std::abs(shortest->from) < std::abs(axes[count - 1].from)) std::swap(*shortest, axes[count - 2]);
+  }
+};
+
+template <class T>
+void tile(const Walk& rows, const Walk& columns, std::int64_t n, const T* from, T* to) {
+  if (columns.from == 1 && columns.to == 1) {
+    for (std::int64_t r = 0; r < n; ++r) {
+      std::memcpy(to + r * rows.to, from + r * rows.from, static_cast<std::size_t>(columns.size) * sizeof(T));
+    }
+    return;
+  }
+  for (std::int64_t c = 0; c < columns.size; c += kTile) {
+    const std::int64_t end = std::min(columns.size, c + kTile);
+    for (std::int64_t r = 0; r < n; ++r) {
+      const T* const a = from + r * rows.from;
+      T* const b = to + r * rows.to;
+      for (std::int64_t k = c; k < end; ++k) b[k * columns.to] = a[k * columns.from];
+    }
+  }
+}
+
+template <class T>
+void run(const Plan& plan, const T* from, T* to) {
+  const Walk& rows = plan.axes[plan.count - 2];
+  const Walk& columns = plan.axes[plan.count - 1];
+  const std::int64_t bands = (rows.size + kTile - 1) / kTile;
+  std::int64_t units = bands;
+  for (std::size_t i = 0; i + 2 < plan.count; ++i) units *= plan.axes[i].size;
+  const std::int64_t work = std::min(rows.size, kTile) * columns.size;
+  const std::int64_t group = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(work, 1));
+  parallel_for((units + group - 1) / group, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t u = begin * group; u < std::min(units, end * group); ++u) {
+      const std::int64_t row = u % bands * kTile;
+      std::int64_t source = row * rows.from;
+      std::int64_t target = row * rows.to;
+      std::int64_t rest = u / bands;
+      for (std::size_t i = plan.count - 2; i-- > 0;) {
+        const Walk& axis = plan.axes[i];
+        source += rest % axis.size * axis.from;
+        target += rest % axis.size * axis.to;
+        rest /= axis.size;
+      }
+      tile(rows, columns, std::min(kTile, rows.size - row), from + source, to + target);
+    }
+  });
+}
+
+}  // namespace
+
+Strides strides_of(const Shape& shape) {
+  Strides strides{};
+  std::int64_t step = 1;
+  for (int i = shape.rank() - 1; i >= 0; --i) {
+    strides[static_cast<std::size_t>(i)] = step;
+    step *= shape[i];
+  }
+  return strides;
+}
+
+void copy_strided(const Shape& sizes, DType dtype, const std::byte* from, const Strides& from_strides, std::byte* to,
+                  const Strides& to_strides) {
+  if (sizes.numel() == 0) return;
+  const Plan plan(sizes, from_strides, to_strides);
+  const auto as = [&]<class T>(std::type_identity<T>) {
+    run(plan, reinterpret_cast<const T*>(from), reinterpret_cast<T*>(to));
+  };
+  switch (size_of(dtype)) {  // moving elements needs their size only
+    case 1:
+      return as(std::type_identity<std::uint8_t>{});
+    case 4:
+      return as(std::type_identity<std::uint32_t>{});
+    default:
+      return as(std::type_identity<std::uint64_t>{});
+  }
+}
+
+}  // namespace ebb

@@ -1,0 +1,164 @@
+// The golden family `batchnorm`, through both kernels and both dtypes: values, gradients, the nine steps by name, second
+// derivatives and ill-conditioned inputs. Running statistics are the layer's business (nn_batchnorm_test.cpp).
+#include <ebb/ebb.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/golden.h"
+
+namespace ebb::test {
+namespace {
+
+struct Variant {
+  const char* name;
+  BatchNormKernel kernel;
+  DType dtype;
+};
+constexpr Variant kVariants[] = {
+    {"staged_f64", BatchNormKernel::staged, DType::f64},
+    {"staged_f32", BatchNormKernel::staged, DType::f32},
+    {"fused_f64", BatchNormKernel::fused, DType::f64},
+    {"fused_f32", BatchNormKernel::fused, DType::f32},
+};
+
+Shape shape_of(const GoldenTensor& t) { return Shape(std::span(t.shape)); }
+
+Tensor tensor_of(const GoldenTensor& t, DType dtype) {
+  return Tensor::from(shape_of(t), std::span<const double>(t.reals)).to(dtype);
+}
+
+class BatchNormGolden : public testing::TestWithParam<Variant> {
+ protected:
+  const Tolerance* tolerance(const GoldenCase& c) const {
+    const auto pointer = [](const std::optional<Tolerance>& t) { return t ? &*t : nullptr; };
+    if (GetParam().dtype == DType::f64) return pointer(c.f64);
+    // Staged, the mean is rounded to f32: the wider tolerance where the case has one.
+    if (GetParam().kernel == BatchNormKernel::staged && c.f32_two_pass) return pointer(c.f32_two_pass);
+    return pointer(c.f32);
+  }
+
+  void expect(const GoldenCase& c, const std::string& role, const Var& got) {
+    const Tolerance& t = *tolerance(c);
+    if (!c.has(role) || !t.atol.contains(role)) return;
+    EXPECT_EQ(got.numel(), static_cast<std::int64_t>(c.tensor(role).size())) << c.name << " " << role;
+    const Tensor value = got.value().to(DType::f64);
+    const auto wrong = mismatch(value.data<double>(), c, role, t);
+    EXPECT_FALSE(wrong.has_value()) << GetParam().name << ": " << wrong.value_or("");
+    ++checked_;
+  }
+
+  Var leaf(Tape& tape, const GoldenCase& c, const std::string& role, const std::string& name) {
+    return tape.leaf(tensor_of(c.tensor(role), GetParam().dtype), name);
+  }
+  std::optional<Var> parameter(Tape& tape, const GoldenCase& c, const std::string& role) {
+    return c.has(role) ? std::optional(leaf(tape, c, role, role)) : std::nullopt;
+  }
+
+  BatchNormOptions options(const GoldenCase& c) const {
+    return {c.attrs.value("eps", 1e-5), c.attrs.value("channel_axis", 1), GetParam().kernel, SingleValue::allow};
+  }
+
+  int checked_ = 0;
+};
+
+TEST_P(BatchNormGolden, ForwardAndBackward) {
+  for (const GoldenCase& c : golden("batchnorm").cases()) {
+    if (c.op != "batch_norm" && c.op != "batch_norm_illconditioned") continue;
+    if (!tolerance(c)) continue;
+    const bool f32_roles = c.op == "batch_norm_illconditioned" && GetParam().dtype == DType::f32;
+    const std::string prefix = f32_roles ? "f32in_" : "";
+    Tape tape;
+    const Var x = leaf(tape, c, f32_roles ? "x_f32" : "x", "x");
+    const std::optional<Var> gamma = parameter(tape, c, "gamma");
+    const std::optional<Var> beta = parameter(tape, c, "beta");
+    const Var dout = leaf(tape, c, "dy", "dout");
+    Var out;
+    const bool tracks = c.attrs.value("track_running_stats", true);
+    if (c.attrs.value("training", true) || !tracks || !c.has("running_mean_in")) {
+      const BatchNormResult result = batch_norm_with_statistics(x, gamma, beta, options(c));
+      out = result.out;
+      expect(c, prefix + "batch_mean", result.mean);
+      expect(c, prefix + "batch_var", result.variance);
+    } else {
+      out = batch_norm_eval(x, leaf(tape, c, "running_mean_in", "running_mean"),
+                            leaf(tape, c, "running_var_in", "running_var"), gamma, beta, options(c));
+    }
+    Vars wrt{x};
+    if (gamma) wrt.push_back(*gamma);
+    if (beta) wrt.push_back(*beta);
+    const Vars d = pullback(out, dout, wrt);
+    expect(c, prefix + "y", out);
+    expect(c, prefix + "dx", d[0]);
+    if (gamma) expect(c, prefix + "dgamma", d[1]);
+    if (beta) expect(c, prefix + "dbeta", d.back());
+  }
+  EXPECT_GT(checked_, 150);
+}
+
+TEST_P(BatchNormGolden, NineSteps) {
+  if (GetParam().kernel != BatchNormKernel::staged) GTEST_SKIP() << "the steps are those of the staged kernel";
+  for (const GoldenCase& c : golden("batchnorm").cases()) {
+    const bool own = c.op == "batch_norm_ninestep";
+    if ((!own && !c.description.contains("nine_outputs")) || !tolerance(c)) continue;
+    Tape tape;
+    const Var x = leaf(tape, c, "x", "x");
+    const auto parameter_or = [&](const std::string& role, double value) {
+      if (c.has(role)) return leaf(tape, c, role, role);
+      return tape.leaf(Tensor::full({x.shape()[1]}, value, GetParam().dtype), role);
+    };
+    const Var gamma = parameter_or("gamma", 1);
+    const Var beta = parameter_or("beta", 0);
+    const Var dout = leaf(tape, c, own ? "dout" : "dy", "dout");
+    const Var out = batch_norm(x, gamma, beta, options(c));
+    pullback(out, dout, {x, gamma, beta});
+    for (const char* name : {"mu",     "xmu",  "sq",    "var",   "sqrtvar",  "ivar", "xhat", "gammax",
+                             "out",    "dbeta", "dgammax", "dgamma", "dxhat", "divar", "dxmu1", "dsqrtvar",
+                             "dvar",   "dsq",  "dxmu2", "dx1",   "dmu",      "dx2",  "dx"}) {
+      expect(c, own ? name : std::string("nine_") + name, tape.find(name));
+    }
+    // What the well-known articles call dx1 is the sum of the contributions to xmu.
+    EXPECT_EQ(tape.find("dx1"), tape.find("dxmu"));
+    EXPECT_EQ(tape.find("dgammax"), tape.find("dout"));
+  }
+  EXPECT_GT(checked_, 23 * 6);
+}
+
+TEST_P(BatchNormGolden, DoubleBackward) {
+  for (const GoldenCase& c : golden("batchnorm").cases()) {
+    if (c.op != "batch_norm_double_backward" || !tolerance(c)) continue;
+    Tape tape;
+    const Var x = leaf(tape, c, "x", "x");
+    const std::optional<Var> gamma = parameter(tape, c, "gamma");
+    const std::optional<Var> beta = parameter(tape, c, "beta");
+    const Var dy = leaf(tape, c, "dy", "dy");
+    Var out;
+    if (c.attrs.value("training", true)) {
+      out = batch_norm(x, gamma, beta, options(c));
+    } else {
+      out = batch_norm_eval(x, leaf(tape, c, "running_mean_in", "mean"), leaf(tape, c, "running_var_in", "var"), gamma,
+                            beta, options(c));
+    }
+    Vars wrt{x};
+    if (gamma) wrt.push_back(*gamma);
+    if (beta) wrt.push_back(*beta);
+    const Vars d = pullback(out, dy, wrt);
+    Var s = sum(leaf(tape, c, "v", "v") * d[0]);
+    if (c.has("v_gamma")) s = s + sum(leaf(tape, c, "v_gamma", "v_gamma") * d[1]);
+    if (c.has("v_beta")) s = s + sum(leaf(tape, c, "v_beta", "v_beta") * d.back());
+    expect(c, "y", out);
+    expect(c, "dx", d[0]);
+    expect(c, "s", s);
+    Vars second{x, dy};
+    if (gamma) second.push_back(*gamma);
+    const Vars ds = grad(s, second);
+    expect(c, "ds_x", ds[0]);
+    expect(c, "ds_dy", ds[1]);
+    if (gamma) expect(c, "ds_gamma", ds[2]);
+  }
+  EXPECT_GT(checked_, 30);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, BatchNormGolden, testing::ValuesIn(kVariants),
+                         [](const auto& variant) { return std::string(variant.param.name); });
+
+}  // namespace
+}  // namespace ebb::test
