@@ -11,7 +11,7 @@ namespace ebb {
 namespace {
 
 // A cell wider than this does not widen its column.
-constexpr std::size_t kWidest = 56;
+constexpr std::size_t kWidest = 64;
 
 enum Column : std::size_t { kStep, kId, kName, kFormula, kOp, kType, kNote, kScope, kLine, kColumns };
 using Line = std::array<std::string, kColumns>;

@@ -68,6 +68,13 @@ TEST(Dump, NineSteps) {
   expect_golden("nine_steps_unfolded.dot", dump(tape, {.format = DumpFormat::dot, .fold = false, .reads = true}));
 }
 
+TEST(Dump, BatchNormOfImages) {
+  Tape tape;
+  test::batch_norm_of_images(tape);
+  expect_golden("batch_norm.txt", dump(tape));
+  expect_golden("batch_norm.dot", dump(tape, kDot));
+}
+
 TEST(Dump, Scopes) {
   Tape tape;
   test::two_layers(tape);
@@ -144,7 +151,7 @@ TEST(Dump, NineStepsReadAsTheArticleDoes) {
   EXPECT_TRUE(has("6", "dsqrtvar = -(ivar * ivar) * divar"));
   EXPECT_TRUE(has("5b", "dvar = 0.5 / sqrtvar * dsqrtvar"));
   EXPECT_TRUE(has("4", "dsq = broadcast_to(dvar / 4, shape=[4, 3])"));
-  EXPECT_TRUE(has("3", "dxmu2 = 2 * xmu * dsq"));
+  EXPECT_TRUE(has("3", "dxmu2 = 2 * dsq * xmu"));
   EXPECT_TRUE(has("2", "dxmu = dxmu1 + dxmu2"));
   EXPECT_TRUE(has("2", "dx1 = dxmu"));
   EXPECT_TRUE(has("2", "dmu = -sum(dxmu, axes=[0])"));
@@ -325,7 +332,7 @@ TEST(Dump, LargeGraphsTakeLinearTime) {
 TEST(Dump, GraphvizDrawsThem) {
   std::string all;
   for (const auto build : {+[](Tape& tape) { test::nine_steps(tape); }, +[](Tape& tape) { test::two_layers(tape); },
-                           +test::second_order, +test::hostile_names}) {
+                           +test::batch_norm_of_images, +test::second_order, +test::hostile_names}) {
     Tape tape;
     build(tape);
     for (const bool fold : {true, false}) {

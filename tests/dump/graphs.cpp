@@ -64,4 +64,12 @@ void hostile_names(Tape& tape) {
   pullback(long_name, tape.leaf(Tensor::full({2}, 1, DType::f32), "d"), {a, b});
 }
 
+void batch_norm_of_images(Tape& tape) {
+  const Var x = tape.leaf(Tensor::full({2, 3, 4, 4}, 1), "x");
+  const Var gamma = tape.leaf(Tensor::full({3}, 1), "gamma");
+  const Var beta = tape.leaf(Tensor::full({3}, 0), "beta");
+  const Var out = batch_norm(x, gamma, beta);
+  pullback(out, tape.leaf(Tensor::full({2, 3, 4, 4}, 1), "dout"), {x, gamma, beta});
+}
+
 }  // namespace ebb::test
