@@ -1,10 +1,9 @@
 // The dump as a drawing, in Graphviz's language.
 //
-// It looks like the figures in which backpropagation is taught: the forward pass runs from left to right in black; under
-// each value stands its cotangent, and red arrows run back from right to left. Boxes of one named formula hold the
-// unnamed nodes that the formula spells out, an alias is a box with a dashed edge, and scopes are frames.
+// It looks like the figures in which backpropagation is taught: the forward pass runs from left to right in black;
+// under each value stands its cotangent, and red arrows run back from right to left. Boxes of one named formula hold
+// the unnamed nodes that the formula spells out, an alias is a box with a dashed edge, and scopes are frames.
 #include <ebb/engine/dump/graph.h>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -28,11 +27,21 @@ std::string escaped(std::string_view text) {
     const bool taken = before == '\\' && std::string_view("EGHLNT").find(c) != std::string_view::npos;
     before = c;
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
       default:
         if (taken) {
           out += fmt::format("<font>{}</font>", c);
@@ -97,11 +106,15 @@ constexpr Style kSeedStyle{"#c62828", "#ffcdd2", "#c62828"};
 
 Style style_of(Role role) {
   switch (role) {
-    case Role::leaf: return kLeafStyle;
-    case Role::seed: return kSeedStyle;
+    case Role::leaf:
+      return kLeafStyle;
+    case Role::seed:
+      return kSeedStyle;
     case Role::backward:
-    case Role::accumulation: return kBackward;
-    default: return kForward;
+    case Role::accumulation:
+      return kBackward;
+    default:
+      return kForward;
   }
 }
 
@@ -139,6 +152,8 @@ class Drawing {
   std::string label(Style style, bool dashed, const std::string& step, const std::string& name,
                     const std::string& formula, const std::string& small) const;
 
+  // The frame that something of a scope is drawn in. A single scope needs no frame: the picture is of it.
+  std::size_t frame(std::size_t scope_index) const { return framed_ ? scope_index : 0; }
   // The node whose box a node is drawn in.
   NodeId root(NodeId id) const {
     if (!options_.fold) return id;
@@ -157,12 +172,13 @@ class Drawing {
 
   const Graph& graph_;
   const DumpOptions& options_;
-  std::vector<std::vector<std::string>> boxes_;                            // by scope
-  std::vector<std::vector<std::size_t>> inside_;                           // scopes by parent
-  std::vector<std::map<NodeId, std::vector<std::string>>> under_;          // by scope: the boxes under a node
-  std::map<NodeId, std::vector<NodeId>> parts_;                            // by root
-  std::map<std::string, NodeId> column_;                                   // the node that a box stands under
-  std::set<std::string> seen_;                                             // edges
+  std::vector<std::vector<std::string>> boxes_;                    // by scope
+  std::vector<std::vector<std::size_t>> inside_;                   // scopes by parent
+  std::vector<std::map<NodeId, std::vector<std::string>>> under_;  // by scope: the boxes under a node
+  std::map<NodeId, std::vector<NodeId>> parts_;                    // by root
+  std::map<std::string, NodeId> column_;                           // the node that a box stands under
+  std::set<std::string> seen_;                                     // edges
+  bool framed_ = false;
   std::string out_;
 };
 
@@ -195,9 +211,9 @@ std::string Drawing::box(const GraphNode& node, const std::string& step) const {
   if (options_.source_lines && !node.where.empty()) small += "  " + escaped(node.where);
   if (options_.values && node.value) {
     const ValueSummary& value = *node.value;
-    const std::string text = !value.text.empty() ? value.text
-                                                 : fmt::format("min {:.4g}, mean {:.4g}, max {:.4g}", value.min,
-                                                               value.mean, value.max);
+    const std::string text = !value.text.empty()
+                                 ? value.text
+                                 : fmt::format("min {:.4g}, mean {:.4g}, max {:.4g}", value.min, value.mean, value.max);
     std::size_t begin = 0;
     while (begin != std::string::npos) {
       const std::size_t end = text.find('\n', begin);
@@ -214,17 +230,23 @@ std::string Drawing::box(const GraphAlias& alias) const {
 }
 
 void Drawing::gather() {
+  std::size_t inhabited = 0;
+  for (std::size_t i = 1; i < graph_.scopes.size(); ++i) inhabited += graph_.scopes[i].nodes > 0 ? 1 : 0;
+  framed_ = inhabited > 1;
   boxes_.resize(graph_.scopes.size());
   inside_.resize(graph_.scopes.size());
   under_.resize(graph_.scopes.size());
-  for (std::size_t i = 1; i < graph_.scopes.size(); ++i) inside_[graph_.scopes[i].parent].push_back(i);
+  for (std::size_t i = 1; i < graph_.scopes.size(); ++i) {
+    if (framed_) inside_[graph_.scopes[i].parent].push_back(i);
+  }
   for (const GraphNode& node : graph_.nodes) {
     if (const NodeId id = root(node.id); id != node.id) parts_[id].push_back(node.id);
   }
   const auto place = [&](const std::string& key, NodeId twin, std::size_t scope) {
     const std::size_t index = twin == kNoNode ? kNoIndex : graph_.index_of(twin);
     // Graphviz aligns boxes of one frame only.
-    if (index == kNoIndex || graph_.nodes[index].scope != scope || graph_.nodes[index].role == Role::constant) return;
+    if (index == kNoIndex || frame(graph_.nodes[index].scope) != scope || graph_.nodes[index].role == Role::constant)
+      return;
     under_[scope][twin].push_back(key);
     column_[key] = twin;
   };
@@ -236,13 +258,14 @@ void Drawing::gather() {
           const std::string key = fmt::format("a{}", item.index);
           // An alias stands in the frame of what it is the cotangent of.
           const std::size_t of = alias.of == kNoNode ? kNoIndex : graph_.index_of(alias.of);
-          const std::size_t home = of == kNoIndex ? alias.scope : graph_.nodes[of].scope;
+          const std::size_t home = frame(of == kNoIndex ? alias.scope : graph_.nodes[of].scope);
           boxes_[home].push_back(fmt::format("{} [label={}];", key, box(alias)));
           place(key, alias.of == kNoNode ? kNoNode : root(alias.of), home);
         } else if (const GraphNode& node = graph_.nodes[item.index]; drawn(node)) {
           const std::string key = fmt::format("n{}", node.id);
-          boxes_[node.scope].push_back(fmt::format("{} [label={}];", key, box(node, options_.fold ? step.label : node.step)));
-          place(key, above(node), node.scope);
+          boxes_[frame(node.scope)].push_back(
+              fmt::format("{} [label={}];", key, box(node, options_.fold ? step.label : node.step)));
+          place(key, above(node), frame(node.scope));
         }
       }
     }
@@ -276,8 +299,8 @@ void Drawing::arrow(const std::string& from, const std::string& to, std::string_
   if (seen_.insert(line).second) out_ += line;
 }
 
-// Red arrows run against the layout: they are written from left to right, with the head at the tail. Within a column they
-// run downwards, as the order of the boxes does.
+// Red arrows run against the layout: they are written from left to right, with the head at the tail. Within a column
+// they run downwards, as the order of the boxes does.
 void Drawing::backward_arrow(const std::string& from, const std::string& to, std::string_view style) {
   const auto a = column_.find(from);
   const auto b = column_.find(to);
@@ -302,8 +325,8 @@ void Drawing::edges() {
     const GraphAlias& alias = graph_.aliases[i];
     const std::size_t node = graph_.index_of(alias.node);
     if (node == kNoIndex || graph_.nodes[node].role == Role::constant) continue;
-    const std::string from = alias.parent == kNoIndex ? fmt::format("n{}", root(alias.node))
-                                                      : fmt::format("a{}", alias.parent);
+    const std::string from =
+        alias.parent == kNoIndex ? fmt::format("n{}", root(alias.node)) : fmt::format("a{}", alias.parent);
     const std::string to = fmt::format("a{}", i);
     if (alias.sweep == 0) {
       arrow(from, to, "style=dashed, color=\"#212121\"", false);

@@ -1,12 +1,9 @@
 #include <ebb/engine/dump/graph.h>
-
 #include <ebb/engine/dump/labels.h>
 #include <ebb/engine/tape/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <map>
 
 namespace ebb {
@@ -15,13 +12,15 @@ namespace {
 using detail::kNoEntry;
 using detail::Labels;
 
-// --- what is shown -----------------------------------------------------------------------------------------------------
+// --- what is shown
+// -----------------------------------------------------------------------------------------------------
 
 NodeId id_on(const Tape& tape, const Var& var, std::string_view use) {
   if (&var.tape() != &tape) {
-    throw UsageError(fmt::format("dump: {} is of another tape, so it cannot be {}. Give a Var that the dumped tape has "
-                                 "recorded.",
-                                 var.name(), use));
+    throw UsageError(
+        fmt::format("dump: {} is of another tape, so it cannot be {}. Give a Var that the dumped tape has "
+                    "recorded.",
+                    var.name(), use));
   }
   return var.id();
 }
@@ -37,53 +36,15 @@ std::vector<bool> shown_nodes(const Tape& tape, const DumpOptions& options) {
   const NodeId from = options.from ? id_on(tape, *options.from, "`from`") : 0;
   const NodeId to = options.to ? id_on(tape, *options.to, "`to`") : kNoNode;
   if (from > to) {
-    throw UsageError(fmt::format("dump: from %{} was recorded after to %{}, which leaves nothing to show. Swap them.",
-                                 from, to));
+    throw UsageError(
+        fmt::format("dump: from %{} was recorded after to %{}, which leaves nothing to show. Swap them.", from, to));
   }
   for (NodeId id = 0; id < size; ++id) shown[id] = shown[id] && id >= from && id <= to;
   return shown;
 }
 
-// --- values ------------------------------------------------------------------------------------------------------------
-
-std::optional<ValueSummary> summary(const Tape& tape, NodeId id, std::int64_t full) {
-  const std::int64_t count = tape.node(id).value.numel();
-  // A large broadcast that nobody has needed in full stays that way: its elements are those of its source.
-  while (tape.node(id).presence == Presence::lazy && count > full) id = tape.input(tape.node(id), 0);
-  const Presence presence = tape.node(id).presence;
-  if (presence == Presence::traced || presence == Presence::released) return {};
-  const Tensor& tensor = tape.value(id);
-  if (!tensor.has_buffer() && tensor.numel() > 0) return {};
-  ValueSummary s;
-  s.count = count;
-  s.min = std::numeric_limits<double>::infinity();
-  s.max = -s.min;
-  // Welford's mean and sum of squares: exact enough at any mean.
-  double squares = 0;
-  std::int64_t n = 0;
-  for (std::int64_t i = 0; i < tensor.numel(); ++i) {
-    const double x = tensor.at(i);
-    if (!std::isfinite(x)) {
-      ++s.not_finite;
-      continue;
-    }
-    s.min = std::min(s.min, x);
-    s.max = std::max(s.max, x);
-    const double delta = x - s.mean;
-    s.mean += delta / static_cast<double>(++n);
-    squares += delta * (x - s.mean);
-  }
-  if (n == 0) s.min = s.max = 0;
-  if (n > 0) s.deviation = std::sqrt(squares / static_cast<double>(n));
-  if (tensor.numel() > 0) s.not_finite *= count / tensor.numel();
-  if (count <= full) {
-    for (std::int64_t i = 0; i < count; ++i) s.elements.push_back(tensor.at(i));
-    s.text = to_string(tensor);
-  }
-  return s;
-}
-
-// --- the traversal -----------------------------------------------------------------------------------------------------
+// --- the traversal
+// -----------------------------------------------------------------------------------------------------
 
 // "5a" and "5b" belong to step 5.
 std::string group_of(const std::string& step) {
@@ -137,7 +98,7 @@ class Traversal {
   std::vector<std::uint32_t> seeds_sweep_;  // the sweep that a node outside of sweeps is a seed of, or 0
   std::vector<NodeId> seeds_of_;            // and the node that sweep began at
   std::map<std::uint32_t, std::vector<std::size_t>> waiting_;  // seeds whose sweep has not begun
-  std::vector<std::size_t> alias_index_;    // by entry of Tape::names()
+  std::vector<std::size_t> alias_index_;                       // by entry of Tape::names()
 };
 
 void Traversal::scopes() {
@@ -258,7 +219,7 @@ GraphNode Traversal::make_node(NodeId id) const {
   out.uses = labels_.uses(id);
   out.presence = node.presence;
   out.where = place(node.where);
-  if (options_.values) out.value = summary(tape_, id, options_.full_values);
+  if (options_.values) out.value = summarise(tape_, id, options_.full_values);
   return out;
 }
 

@@ -1,5 +1,4 @@
 #include <ebb/engine/dump/labels.h>
-
 #include <ebb/engine/tape/structural.h>
 #include <fmt/format.h>
 
@@ -13,8 +12,8 @@ namespace {
 constexpr std::size_t kLongestPart = 48;  // a longer formula is not spelled out inside another
 
 lane::Symbol literal(const Tensor& value) {
-  std::string text = value.dtype() == DType::boolean ? (value.at(0) != 0 ? "true" : "false")
-                                                      : fmt::format("{}", value.at(0));
+  std::string text =
+      value.dtype() == DType::boolean ? (value.at(0) != 0 ? "true" : "false") : fmt::format("{}", value.at(0));
   if (value.dtype() == DType::f32) text = fmt::format("{}", static_cast<float>(value.at(0)));
   return {text, text.starts_with('-') ? 4 : 9};
 }
@@ -57,8 +56,9 @@ std::string Labels::label(NodeId id) const {
   return is_literal(id) ? literal(tape_.node(id).value).text : fmt::format("%{}", id);
 }
 
-// An unnamed node that only one other uses is spelled out in that one's formula if both belong to one derivative rule, or
-// if a name stands at the end: `dvar = 0.5 / sqrtvar * dsqrtvar` says more than two lines with a number between them.
+// An unnamed node that only one other uses is spelled out in that one's formula if both belong to one derivative rule,
+// or if a name stands at the end: `dvar = 0.5 / sqrtvar * dsqrtvar` says more than two lines with a number between
+// them.
 void Labels::fold(const std::vector<bool>& shown) {
   std::vector<NodeId> user(tape_.size(), kNoNode);
   std::vector<std::size_t> slot(tape_.size());

@@ -1,6 +1,5 @@
 // The dump as an aligned table: one line per node and per alias, in the order of recording, a heading per sweep.
 #include <ebb/engine/dump/graph.h>
-
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,6 +1,4 @@
 // Dumps, compared with golden files. EBB_UPDATE_GOLDEN=1 writes them anew; then read what changed before you commit it.
-#include "tests/dump/graphs.h"
-
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -11,6 +9,8 @@
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include "tests/dump/graphs.h"
 
 namespace ebb {
 namespace {
@@ -57,7 +57,8 @@ constexpr char kNoGraphviz[] = "Graphviz is not installed (apt install graphviz)
 
 const DumpOptions kDot{.format = DumpFormat::dot};
 
-// --- golden files ------------------------------------------------------------------------------------------------------
+// --- golden files
+// ------------------------------------------------------------------------------------------------------
 
 TEST(Dump, NineSteps) {
   Tape tape;
@@ -110,7 +111,8 @@ TEST(Dump, Color) {
   EXPECT_NE(dump(tape, {.color = true}).find("\x1b[1;34mx"), std::string::npos);
 }
 
-// --- what must be true -------------------------------------------------------------------------------------------------
+// --- what must be true
+// -------------------------------------------------------------------------------------------------
 
 TEST(Dump, TwoRunsAreByteIdentical) {
   const auto run = [](DumpFormat format) {
@@ -251,6 +253,12 @@ TEST(Dump, UserNamesGiveAliases) {
   EXPECT_NE(dump(tape).find("other = a"), std::string::npos) << dump(tape);
 }
 
+TEST(Dump, NumberedNamesStayUnique) {
+  Tape tape;
+  for (const char* name : {"x", "x#2", "x", "x"}) tape.leaf(Tensor::full({}, 2, DType::f64), name);
+  EXPECT_EQ(tape.name_texts(), (std::vector<std::string>{"x", "x#2", "x#3", "x#4"}));
+}
+
 TEST(Dump, AmbiguousNamesAreQualified) {
   Tape tape;
   test::two_layers(tape);
@@ -282,7 +290,8 @@ TEST(Dump, ValuesInFullAndInSummary) {
   tape.leaf(large, "large");
   const std::string text = dump(tape, {.values = true, .source_lines = false});
   EXPECT_NE(text.find("          [[1, 2],\n           [3, 4]]\n"), std::string::npos) << text;
-  EXPECT_NE(text.find("100 values: min 1, mean 1.0202, max 3, deviation 0.19999, 1 not finite"), std::string::npos) << text;
+  EXPECT_NE(text.find("100 values: min 1, mean 1.0202, max 3, deviation 0.19999, 1 not finite"), std::string::npos)
+      << text;
 }
 
 TEST(Dump, ValuesLeaveLargeBroadcastsAlone) {
@@ -327,7 +336,8 @@ TEST(Dump, LargeGraphsTakeLinearTime) {
   EXPECT_LT(large, 40 * std::max(small, 0.01)) << small << " s against " << large << " s";
 }
 
-// --- Graphviz ----------------------------------------------------------------------------------------------------------
+// --- Graphviz
+// ----------------------------------------------------------------------------------------------------------
 
 TEST(Dump, GraphvizDrawsThem) {
   std::string all;
@@ -362,12 +372,16 @@ TEST(Dump, GraphvizMissing) {
 TEST(Dump, SvgIntoAMissingFolder) {
   Tape tape;
   if (drawn(tape).empty()) GTEST_SKIP() << kNoGraphviz;
-  EXPECT_EQ(error_of([&] { write_svg(tape, "/nonexistent/a.svg", {}, {"demo.cpp", 7}); }),
-            "write_svg: cannot write /nonexistent/a.svg, No such file or directory. Does the folder exist, and may it be "
-            "written? (demo.cpp:7)");
+  EXPECT_EQ(
+      error_of([&] {
+        write_svg(tape, "/nonexistent/a.svg", {}, {"demo.cpp", 7});
+      }),
+      "write_svg: cannot write /nonexistent/a.svg, No such file or directory. Does the folder exist, and may it be "
+      "written? (demo.cpp:7)");
 }
 
-// --- bad input ---------------------------------------------------------------------------------------------------------
+// --- bad input
+// ---------------------------------------------------------------------------------------------------------
 
 TEST(Dump, WrongVars) {
   Tape tape;

@@ -20,7 +20,8 @@ NineSteps nine_steps(Tape& tape) {
   const Var xhat = tape.name(xmu * ivar, "xhat", "7");
   const Var gammax = tape.name(g.gamma * xhat, "gammax", "8");
   g.out = tape.name(gammax + g.beta, "out", "9");
-  g.dout = tape.leaf(Tensor::of<double>({4, 3}, {0.1, -0.2, 0.3, 0.5, 0.4, -0.1, -0.3, 0.2, 0.6, 0.7, -0.4, 0.2}), "dout");
+  g.dout =
+      tape.leaf(Tensor::of<double>({4, 3}, {0.1, -0.2, 0.3, 0.5, 0.4, -0.1, -0.3, 0.2, 0.6, 0.7, -0.4, 0.2}), "dout");
   g.gradients = pullback(g.out, g.dout, {g.x, g.gamma, g.beta});
   return g;
 }
