@@ -1,28 +1,74 @@
-// The tolerances: how far two computations of the same thing may be apart. Every test, and batch_norm's kernel `both`,
-// takes its bound from here, as a function of dtype, the row's error bound and how many values were summed.
+// Tolerances: how far a right result may be from the true one. The one place that says so.
+//
+// Every bound is a number of units in the last place times the magnitude that the rounding errors are relative to. The
+// magnitude of a sum is the sum of the magnitudes, not the sum: 1e8 - 1e8 has an error of 1e8 ulp, not of 0. Row::ulp
+// says how many units one op may lose; the functions here say how that grows with the length of a reduction. Bounds are
+// absolute: a value is right if |value - truth| <= bound.
 #pragma once
 
 #include <ebb/engine/tensor/dtype.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 
 namespace ebb {
 
-/// The spacing of a dtype's numbers just above 1.
-inline double epsilon(DType dtype) {
-  return dtype == DType::f32 ? std::numeric_limits<float>::epsilon() : std::numeric_limits<double>::epsilon();
+/// The distance from 1 to the next number: 2^-23 for f32, 2^-52 for f64, 0 for types that do not round.
+constexpr double epsilon(DType dtype) { return dtype == DType::f32 ? 0x1p-23 : dtype == DType::f64 ? 0x1p-52 : 0.0; }
+
+/// The smallest normal number. Below it the spacing no longer shrinks, so no bound is smaller than its ulp.
+constexpr double smallest_normal(DType dtype) {
+  return dtype == DType::f32 ? 0x1p-126 : dtype == DType::f64 ? std::numeric_limits<double>::min() : 0.0;
 }
 
-/// How far the staged and the fused batchnorm may be apart in one channel of n values.
+/// One unit in the last place of a number of this magnitude.
+inline double ulp_of(DType dtype, double magnitude) {
+  if (!is_floating(dtype) || !std::isfinite(magnitude)) return 0;
+  magnitude = std::max(std::fabs(magnitude), smallest_normal(dtype));
+  int exponent = 0;
+  std::frexp(magnitude, &exponent);  // magnitude = m 2^exponent, m in [0.5, 1)
+  return std::ldexp(epsilon(dtype), exponent - 1);
+}
+
+/// An elementwise op that is right to `ulp` units in the last place of its result.
+inline double elementwise_bound(DType dtype, double ulp, double result) { return ulp * ulp_of(dtype, result); }
+
+/// A reduction of n elements that are `magnitude` in sum of absolute values. Blocks are added in the dtype and carried
+/// in double, so in f32 the length does not matter; in f64 the carry rounds too, like a random walk over the blocks.
+inline double reduction_bound(DType dtype, double ulp, std::int64_t n, double magnitude) {
+  const double blocks = dtype == DType::f64 ? static_cast<double>(n) / 64 : 0;
+  return (ulp + std::sqrt(blocks)) * epsilon(dtype) * magnitude + ulp_of(dtype, 0);
+}
+
+/// A sum of k products, |a| @ |b| being `magnitude`: k ulp at worst, whatever the order of the sum.
+inline double contraction_bound(DType dtype, std::int64_t k, double magnitude) {
+  return static_cast<double>(std::max<std::int64_t>(k, 4)) * epsilon(dtype) * magnitude + ulp_of(dtype, 0);
+}
+
+/// How far two right batchnorm kernels may be apart in one channel of n values, in f32 or f64.
 ///
-/// The staged form rounds the mean to x's dtype, which shifts every centred value by up to half an ulp of the mean: in
-/// units of the deviation that is epsilon * |mean| / deviation, and it is the larger part once the ratio passes 10. The
-/// rest is rounding of the sums, whose blocks are carried in double. `magnitude` is what the error is relative to.
-inline double batch_norm_bound(DType dtype, double mean_over_deviation, std::int64_t n, double magnitude) {
-  const double sums = std::sqrt(static_cast<double>(n < 64 ? n : 64));
-  return epsilon(dtype) * (16 + 4 * sums + 4 * mean_over_deviation) * magnitude;
+/// The staged kernel rounds the mean to x's dtype: an error of eps / 2 |mean|, which the division by the deviation
+/// turns into eps / 2 |mean| / deviation in every normalised value, whatever the kernel does next (at |mean| /
+/// deviation 1e4 in f32: 1e-4; at 1e6: 7e-3, measured relative to the largest output). It enters the gradient through x
+/// hat up to twice, each time weighed by an average of the cotangents: hence 4. The fused kernel holds the mean as a
+/// high and a low part and is right to 8 ulp at any mean. The rest is the rounding of the nine steps and of sums of n
+/// terms.
+///
+/// `mean_over_deviation` is |mean| / sqrt(variance + eps). `scale` is what the errors are relative to: the largest
+/// output, with |gamma| and |beta| added, for the output; |gamma| / deviation times the largest cotangent for dx; the
+/// sum of the cotangents' magnitudes for dgamma and dbeta.
+inline double batch_norm_bound(DType dtype, double mean_over_deviation, std::int64_t n, double scale) {
+  const double terms = static_cast<double>(std::max<std::int64_t>(n, 1));
+  const double block = 4 * std::sqrt(std::min(terms, 64.0));  // terms that are added in the dtype
+  const double carry = dtype == DType::f64 ? std::sqrt(terms / 64) : 0;
+  return epsilon(dtype) * (16 + block + carry + 4 * std::fabs(mean_over_deviation)) * scale + ulp_of(dtype, 0);
+}
+
+/// A whole program of `ops` recorded ops in a row on values of `magnitude`, each op right to `ulp`.
+inline double program_bound(DType dtype, double ulp, std::int64_t ops, double magnitude) {
+  return ulp * static_cast<double>(ops) * epsilon(dtype) * magnitude + ulp_of(dtype, 0);
 }
 
 }  // namespace ebb
