@@ -5,6 +5,7 @@
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/indexing.h>
 #include <ebb/ops/linalg/matmul.h>
+#include <ebb/ops/loss/cross_entropy.h>
 #include <ebb/ops/reduction/reduction.h>
 
 #include <vector>
@@ -15,7 +16,7 @@ std::span<const Row* const> all_rows() {
   static const auto rows = [] {
     std::vector<const Row*> out;
     for (const auto family : {structural_rows(), elementwise_rows(), reduction_rows(), linalg_rows(), indexing_rows(),
-                              batch_norm_rows()}) {
+                              loss_rows(), batch_norm_rows()}) {
       out.insert(out.end(), family.begin(), family.end());
     }
     return out;

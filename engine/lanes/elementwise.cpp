@@ -11,7 +11,22 @@ namespace {
 
 constexpr std::int64_t kGrain = 16 * 1024;          // elements worth a thread
 constexpr std::int64_t kStreamBytes = 16 << 20;     // outputs from here on are written around the cache
-constexpr std::size_t kMaxArity = 4;
+constexpr std::size_t kMaxArity = LaneCall::kMaxArity;
+
+// Calls f(task) for each task of a range, every other call of this function from the last to the first: what one op
+// touched last is still in the cache when the next begins there.
+template <class F>
+void to_and_fro(std::int64_t begin, std::int64_t end, bool back, F&& f) {
+  if (back) {
+    for (std::int64_t t = end; t-- > begin;) f(t);
+  } else {
+    for (std::int64_t t = begin; t < end; ++t) f(t);
+  }
+}
+bool next_direction() {
+  thread_local bool back = false;
+  return back = !back;
+}
 
 // The axes that are left after merging, innermost last, and each operand's stride along them in elements.
 struct Walk {
@@ -70,54 +85,55 @@ void run_elementwise(const Row& row, std::span<const Source> in, DType lane_dtyp
   const std::size_t last = static_cast<std::size_t>(std::max(walk.rank - 1, 0));
   const std::int64_t inner = walk.rank == 0 ? 1 : walk.size[last];
   const std::int64_t rows = total / inner;
-  LaneCall base{nullptr, nullptr, 0, 0, stream};
+  LaneCall base;
+  base.stream = stream;
   for (std::size_t k = 0; k < in.size(); ++k) {
     if (walk.rank > 0 && walk.stride[k][last] != 0) base.steps |= 1u << k;
   }
 
+  const bool back = next_direction();
   if (rows == 1) {
-    const std::int64_t tasks = (total + kGrain - 1) / kGrain;
-    parallel_for(tasks, [&](std::int64_t begin, std::int64_t end) {
-      const std::int64_t first = begin * kGrain;
-      std::array<const void*, kMaxArity> pointers{};
-      for (std::size_t k = 0; k < in.size(); ++k) {
-        const std::int64_t offset = (base.steps >> k & 1) != 0 ? first * in_size[k] : 0;
-        pointers[k] = static_cast<const std::byte*>(in[k].data) + offset;
-      }
+    parallel_for((total + kGrain - 1) / kGrain, [&](std::int64_t begin, std::int64_t end) {
       LaneCall call = base;
-      call.in = pointers.data();
-      call.out = result + first * out_size;
-      call.n = std::min(total, end * kGrain) - first;
-      lane(call);
+      to_and_fro(begin, end, back, [&](std::int64_t task) {
+        const std::int64_t first = task * kGrain;
+        for (std::size_t k = 0; k < in.size(); ++k) {
+          const std::int64_t offset = (base.steps >> k & 1) != 0 ? first * in_size[k] : 0;
+          call.in[k] = static_cast<const std::byte*>(in[k].data) + offset;
+        }
+        call.out = result + first * out_size;
+        call.n = std::min(total, first + kGrain) - first;
+        lane(call);
+      });
     });
     return;
   }
 
+  // Rows along the axis next to the innermost go in one call; the axes outside of it are counted through.
+  const std::size_t next = last - 1;
+  base.n = inner;
+  for (std::size_t k = 0; k < in.size(); ++k) base.row_step[k] = walk.stride[k][next] * in_size[k];
   const std::int64_t rows_per_task = std::max<std::int64_t>(1, kGrain / inner);
   parallel_for((rows + rows_per_task - 1) / rows_per_task, [&](std::int64_t begin, std::int64_t end) {
-    std::array<std::int64_t, kMaxRank> index{};
-    std::array<const std::byte*, kMaxArity> at{};
-    const std::int64_t first = begin * rows_per_task;
-    std::int64_t rest = first;
-    for (std::size_t k = 0; k < in.size(); ++k) at[k] = static_cast<const std::byte*>(in[k].data);
-    for (std::size_t axis = last; axis-- > 0;) {
-      index[axis] = rest % walk.size[axis];
-      rest /= walk.size[axis];
-      for (std::size_t k = 0; k < in.size(); ++k) at[k] += index[axis] * walk.stride[k][axis] * in_size[k];
-    }
     LaneCall call = base;
-    call.n = inner;
-    call.in = reinterpret_cast<const void* const*>(at.data());
-    for (std::int64_t row_index = first, stop = std::min(rows, end * rows_per_task); row_index < stop; ++row_index) {
-      call.out = result + row_index * inner * out_size;
-      lane(call);
-      for (std::size_t axis = last; axis-- > 0;) {
-        for (std::size_t k = 0; k < in.size(); ++k) at[k] += walk.stride[k][axis] * in_size[k];
-        if (++index[axis] < walk.size[axis]) break;
-        for (std::size_t k = 0; k < in.size(); ++k) at[k] -= walk.size[axis] * walk.stride[k][axis] * in_size[k];
-        index[axis] = 0;
+    to_and_fro(begin, end, back, [&](std::int64_t task) {
+      const std::int64_t stop = std::min(rows, (task + 1) * rows_per_task);
+      for (std::int64_t row_index = task * rows_per_task; row_index < stop; row_index += call.rows) {
+        const std::int64_t at = row_index % walk.size[next];
+        call.rows = std::min(stop - row_index, walk.size[next] - at);
+        for (std::size_t k = 0; k < in.size(); ++k) {
+          std::int64_t offset = at * walk.stride[k][next];
+          std::int64_t rest = row_index / walk.size[next];
+          for (std::size_t axis = next; axis-- > 0;) {
+            offset += rest % walk.size[axis] * walk.stride[k][axis];
+            rest /= walk.size[axis];
+          }
+          call.in[k] = static_cast<const std::byte*>(in[k].data) + offset * in_size[k];
+        }
+        call.out = result + row_index * inner * out_size;
+        lane(call);
       }
-    }
+    });
   });
 }
 

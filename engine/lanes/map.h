@@ -1,7 +1,7 @@
 // Elementwise loops over packs, made from an op's lambda. Included only by files compiled once per instruction set.
 //
-// The tail runs the pack code on a padded copy, never a scalar twin of it, so an element's value does not depend on where
-// in the tensor it stands. Each combination of moving and fixed operands is a loop of its own.
+// The tail runs the pack code, on the last whole pack again or on a padded copy, never a scalar twin of it: an element's
+// value does not depend on where in the tensor it stands. The output must not overlap an input. Each combination of moving and fixed operands is a loop of its own.
 #pragma once
 
 #include <ebb/engine/lanes/op.h>
@@ -43,12 +43,21 @@ struct Map {
 
   template <unsigned Steps, std::size_t... K>
   static void loop(const LaneCall& call, std::index_sequence<K...>) {
+    std::tuple in{static_cast<const typename In<T, O::kForm, K>::Element*>(call.in[K])...};
+    Out* out = static_cast<Out*>(call.out);
+    for (std::int64_t row = 0; row < call.rows; ++row, out += call.n) {
+      run_row<Steps, K...>(call.n, call.stream, out, std::get<K>(in)...);
+      ((std::get<K>(in) += call.row_step[K] / static_cast<std::int64_t>(sizeof(*std::get<K>(in)))), ...);
+    }
+    if (call.stream) stream_fence(Arch());
+  }
+
+  template <unsigned Steps, std::size_t... K>
+  [[gnu::always_inline]] static void run_row(std::int64_t n, bool streamed, Out* out,
+                                             const typename In<T, O::kForm, K>::Element*... in) {
     constexpr const auto& op = std::get<I>(kOps);
-    const std::tuple in{static_cast<const typename In<T, O::kForm, K>::Element*>(call.in[K])...};
-    Out* const out = static_cast<Out*>(call.out);
-    if (call.n == 0) return;
-    const std::tuple fixed{In<T, O::kForm, K>::fill(std::get<K>(in))...};
-    auto compute = [&](const auto&... from) {
+    const std::tuple fixed{In<T, O::kForm, K>::fill(in)...};
+    auto compute = [&](const auto*... from) {
       return op.f([&] {
         if constexpr ((Steps >> K & 1) != 0) {
           return In<T, O::kForm, K>::load(from);
@@ -59,24 +68,25 @@ struct Map {
     };
     std::int64_t i = 0;
     if constexpr (std::is_floating_point_v<Out>) {
-      if (call.stream && reinterpret_cast<std::uintptr_t>(out) % sizeof(Pack<T>) == 0) {
-        for (; i + kW <= call.n; i += kW) stream<T>(out + i, compute((std::get<K>(in) + i)...));
-        stream_fence(Arch());
+      if (streamed && reinterpret_cast<std::uintptr_t>(out) % sizeof(Pack<T>) == 0) {
+        for (; i + kW <= n; i += kW) stream<T>(out + i, compute((in + i)...));
       }
     }
-    for (; i + kW <= call.n; i += kW) compute((std::get<K>(in) + i)...).store_unaligned(out + i);
-    if (i < call.n) {
-      const std::int64_t rest = call.n - i;
+    for (; i + kW <= n; i += kW) compute((in + i)...).store_unaligned(out + i);
+    if (i < n && n >= kW) {  // once more over the last whole pack
+      i = n - kW;
+      compute((in + i)...).store_unaligned(out + i);
+    } else if (i < n) {
       std::tuple<Padded<typename In<T, O::kForm, K>::Element>...> padded;
       if constexpr (Steps != 0) {
         for (std::int64_t k = 0; k < kW; ++k) {
-          const std::int64_t j = k < rest ? k : 0;
-          ((std::get<K>(padded).at[k] = std::get<K>(in)[(Steps >> K & 1) != 0 ? i + j : 0]), ...);
+          const std::int64_t j = k < n ? k : 0;
+          ((std::get<K>(padded).at[k] = in[(Steps >> K & 1) != 0 ? j : 0]), ...);
         }
       }
       Padded<Out> result;
       compute(std::get<K>(padded).at...).store_unaligned(result.at);
-      for (std::int64_t k = 0; k < rest; ++k) out[i + k] = result.at[k];
+      for (std::int64_t k = 0; k < n; ++k) out[k] = result.at[k];
     }
   }
 

@@ -27,53 +27,84 @@ struct Reduce {
     for (std::int64_t i = 0; i < n; ++i) static_cast<Cell*>(cells)[i] = R::template init<Cell>();
   }
 
-  static void run(const void* data, std::int64_t n, void* cell) {
+  static void run(const void* data, std::int64_t runs, std::int64_t stride, std::int64_t n, void* cell) {
     const T* x = static_cast<const T*>(data);
     Cell& total = *static_cast<Cell*>(cell);
-    for (std::int64_t i = 0; i < n; i += kBlock) {
-      const std::int64_t m = n - i < kBlock ? n - i : kBlock;
-      Pack<T> acc[kPacks];
-      for (Pack<T>& a : acc) a = Pack<T>(R::template init<T>());
-      std::int64_t k = 0;
-      for (; k + kPartials <= m; k += kPartials) {
-        for (std::int64_t p = 0; p < kPacks; ++p) {
-          acc[p] = R::step(acc[p], Pack<T>::load_unaligned(x + i + k + p * kW));
+    Pack<T> acc[kPacks];
+    std::int64_t taken = 0;  // since the last carry
+    for (std::int64_t r = 0; r < runs; ++r, x += stride) {
+      for (std::int64_t i = 0; i < n; i += kBlock) {
+        const std::int64_t m = n - i < kBlock ? n - i : kBlock;
+        if (taken + m > kBlock) {
+          carry(acc, total);
+          taken = 0;
         }
-      }
-      if (k < m) {
-        alignas(64) T padded[kPartials];
-        for (std::int64_t j = 0; j < kPartials; ++j) padded[j] = k + j < m ? x[i + k + j] : R::template init<T>();
-        for (std::int64_t p = 0; p < kPacks; ++p) {
-          acc[p] = R::step(acc[p], Pack<T>::load_aligned(padded + p * kW));
+        if (taken == 0) {
+          for (Pack<T>& a : acc) a = Pack<T>(R::template init<T>());
         }
+        take(x + i, m, acc);
+        taken += m;
       }
-      alignas(64) T partial[kPartials];
-      for (std::int64_t p = 0; p < kPacks; ++p) acc[p].store_aligned(partial + p * kW);
-      // A fixed tree, in the carry's type.
-      Cell tree[kPartials];
-      for (std::int64_t j = 0; j < kPartials; ++j) tree[j] = static_cast<Cell>(partial[j]);
-      for (std::int64_t half = kPartials / 2; half > 0; half /= 2) {
-        for (std::int64_t j = 0; j < half; ++j) tree[j] = R::merge(tree[j], tree[j + half]);
+    }
+    if (taken > 0) carry(acc, total);
+  }
+
+  [[gnu::always_inline]] static void take(const T* x, std::int64_t m, Pack<T>* acc) {
+    std::int64_t k = 0;
+    for (; k + kPartials <= m; k += kPartials) {
+      for (std::int64_t p = 0; p < kPacks; ++p) acc[p] = R::step(acc[p], Pack<T>::load_unaligned(x + k + p * kW));
+    }
+    if (k == m) return;
+    if (m >= kPartials) {  // the last kPartials elements, those that were taken masked out
+      const T* const last = x + m - kPartials;
+      const Pack<T> first_new(static_cast<T>(kPartials - (m - k)));
+      for (std::int64_t p = 0; p < kPacks; ++p) {
+        const auto is_new = Pack<T>::load_aligned(kCount.at + p * kW) >= first_new;
+        acc[p] = R::step(acc[p], select(is_new, Pack<T>::load_unaligned(last + p * kW), Pack<T>(R::template init<T>())));
       }
-      total = R::merge(total, tree[0]);
+    } else {
+      alignas(64) T padded[kPartials];
+      for (std::int64_t j = 0; j < kPartials; ++j) padded[j] = j < m ? x[j] : R::template init<T>();
+      for (std::int64_t p = 0; p < kPacks; ++p) acc[p] = R::step(acc[p], Pack<T>::load_aligned(padded + p * kW));
     }
   }
+
+  // A fixed tree, in the carry's type.
+  static void carry(const Pack<T>* acc, Cell& total) {
+    alignas(64) T partial[kPartials];
+    for (std::int64_t p = 0; p < kPacks; ++p) acc[p].store_aligned(partial + p * kW);
+    Cell tree[kPartials];
+    for (std::int64_t j = 0; j < kPartials; ++j) tree[j] = static_cast<Cell>(partial[j]);
+    for (std::int64_t half = kPartials / 2; half > 0; half /= 2) {
+      for (std::int64_t j = 0; j < half; ++j) tree[j] = R::merge(tree[j], tree[j + half]);
+    }
+    total = R::merge(total, tree[0]);
+  }
+
+  struct Count {
+    alignas(64) T at[kPartials];
+  };
+  static constexpr Count kCount = [] {
+    Count count{};
+    for (std::int64_t j = 0; j < kPartials; ++j) count.at[j] = static_cast<T>(j);
+    return count;
+  }();
 
   /// Columns: cell c takes in x[r * stride + c] for every row r.
   static void columns(const void* data, std::int64_t rows, std::int64_t stride, std::int64_t n, void* cells) {
     const T* x = static_cast<const T*>(data);
-    Cell* const carry = static_cast<Cell*>(cells);
+    Cell* const cell = static_cast<Cell*>(cells);
     for (std::int64_t r = 0; r < rows; r += kRows) {
       const std::int64_t m = rows - r < kRows ? rows - r : kRows;
       std::int64_t c = 0;
-      for (; c + 4 * kW <= n; c += 4 * kW) column_block<4>(x + r * stride + c, m, stride, carry + c);
-      for (; c + kW <= n; c += kW) column_block<1>(x + r * stride + c, m, stride, carry + c);
+      for (; c + 4 * kW <= n; c += 4 * kW) column_block<4>(x + r * stride + c, m, stride, cell + c);
+      for (; c + kW <= n; c += kW) column_block<1>(x + r * stride + c, m, stride, cell + c);
       for (; c < n; ++c) {  // one by one, in the same order of rows
         alignas(64) T lane[kW];
         Pack<T> acc(R::template init<T>());
         for (std::int64_t k = 0; k < m; ++k) acc = R::step(acc, Pack<T>(x[(r + k) * stride + c]));
         acc.store_aligned(lane);
-        carry[c] = R::merge(carry[c], static_cast<Cell>(lane[0]));
+        cell[c] = R::merge(cell[c], static_cast<Cell>(lane[0]));
       }
     }
   }

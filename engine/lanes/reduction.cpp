@@ -119,18 +119,15 @@ void run_reduction(const Row& row, const Tensor& x, const IntList& axes, Tensor&
     if (plan.inner_reduced && plan.outer_reduced == 1) {
       const std::int64_t begin = first * kRunBlock;
       const std::int64_t end = std::min(plan.inner, last * kRunBlock);
-      if (begin < end) reducer.run(data + (base + begin) * size, end - begin, cell);
-    } else if (plan.inner_reduced) {
-      for (std::int64_t r = first; r < last; ++r) {
-        reducer.run(data + (base + plan.reduced_offset(r)) * size, plan.inner, cell);
-      }
+      if (begin < end) reducer.run(data + (base + begin) * size, 1, 0, end - begin, cell);
     } else if (plan.reduced_rank == 0) {  // nothing is reduced
       reducer.columns(data + base * size, 1, 0, plan.inner, cell);
     } else {
       const Axis& rows = plan.reduced[plan.reduced_rank - 1];
+      const auto take = plan.inner_reduced ? reducer.run : reducer.columns;
       for (std::int64_t r = first; r < last;) {  // rows of one stride, up to the end of their axis
         const std::int64_t n = std::min(last - r, rows.size - r % rows.size);
-        reducer.columns(data + (base + plan.reduced_offset(r)) * size, n, rows.stride, plan.inner, cell);
+        take(data + (base + plan.reduced_offset(r)) * size, n, rows.stride, plan.inner, cell);
         r += n;
       }
     }

@@ -113,6 +113,7 @@ void Sweep::accumulate(NodeId input, Var contribution, NodeId from) {
   if (outer_origin_ == kNoNode) tape_.origin_ = input;
   const NodeId sum = add(tape_.var(before), contribution).id();
   tape_.origin_ = origin;
+  tape_.nodes_[sum].accumulation = outer_origin_ == kNoNode;
   note_name(NameKind::cotangent, sum, input, input, c.contributions);
   c.cotangent = sum;
   pin(sum, 1);
@@ -223,7 +224,9 @@ std::string_view Sweep::blocked(NodeId y, NodeId wrt) const {
       const NodeId in = tape_.input(node, i);
       if (!reached[in]) continue;
       const VjpRule& rule = node.row->vjp[i];
-      if (!rule.differentiable() && rule.reason().empty()) continue;  // a stop
+      // A stop; or an edge that a derivative rule made: its author knew that there is no slope, as in relu's second
+      // derivative, which is zero and no mistake.
+      if (!rule.differentiable() && (rule.reason().empty() || node.sweep != 0)) continue;
       reached[id] = true;
       if (!reason[in].empty()) {
         reason[id] = reason[in];

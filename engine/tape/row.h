@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ebb/engine/lanes/isa.h>
+#include <ebb/engine/lanes/symbol.h>
 #include <ebb/engine/tape/attrs.h>
 #include <ebb/engine/tape/var.h>
 
@@ -109,13 +110,17 @@ enum class Signature : std::uint8_t {
   select,     ///< bool, T, T -> T
 };
 
-/// A contiguous run of an elementwise op. Bit i of `steps` is set if input i advances, clear if it is one element.
+/// Rows of an elementwise op, `n` elements each. Along a row, input i advances if bit i of `steps` is set and is one
+/// element if it is clear; from row to row it moves by `row_step[i]` bytes. The output's rows lie end to end.
 struct LaneCall {
-  const void* const* in;
-  void* out;
-  std::int64_t n;
-  unsigned steps;
-  bool stream;  // the output does not survive in the cache: write around it
+  static constexpr std::size_t kMaxArity = 4;
+  std::array<const void*, kMaxArity> in{};
+  std::array<std::int64_t, kMaxArity> row_step{};
+  void* out = nullptr;
+  std::int64_t rows = 1;
+  std::int64_t n = 0;
+  unsigned steps = 0;
+  bool stream = false;  // the output does not survive in the cache: write around it
 };
 using Lane = void (*)(const LaneCall&);
 
@@ -127,7 +132,9 @@ struct LaneTable {
 /// The steps of one reduction over one dtype. An accumulator is an 8-byte cell per kept element.
 struct Reducer {
   void (*init)(void* cells, std::int64_t n);
-  void (*run)(const void* x, std::int64_t n, void* cell);
+  /// One cell takes in `runs` runs of n elements, `stride` elements apart.
+  void (*run)(const void* x, std::int64_t runs, std::int64_t stride, std::int64_t n, void* cell);
+  /// Cell c takes in element c of each of `rows` rows, `stride` elements apart.
   void (*columns)(const void* x, std::int64_t rows, std::int64_t stride, std::int64_t n, void* cells);
   void (*merge)(void* cells, const void* others, std::int64_t n);
   void (*finish)(const void* cells, std::int64_t n, std::int64_t count, void* out);
@@ -235,7 +242,7 @@ struct Row {
   Domain domain{};
   double ulp = 0.5;                         // largest error of the value, in units in the last place of f32 and f64
   Facts facts{};
-  std::string (*expression)(std::span<const std::string> inputs) = nullptr;  // the lambda prints itself
+  lane::Symbol (*expression)(std::span<const lane::Symbol> inputs) = nullptr;  // the lambda prints itself
   long double (*oracle)(const long double* inputs) = nullptr;                // the lambda in long double
   std::vector<Example> (*examples)() = nullptr;  // for rows that are not elementwise
 

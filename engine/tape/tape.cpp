@@ -267,18 +267,29 @@ void Tape::compute(Node& node, std::span<const NodeId> inputs, const Call& call)
   const Row& row = *node.row;
   if (row.kind == Kind::elementwise && !row.kernel) {
     std::array<Source, 4> sources;
+    bool lazy = false;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const Node& in = nodes_[inputs[i]];
+      lazy |= in.presence == Presence::lazy;
       const Tensor& tensor = in.presence == Presence::lazy ? lazies_[in.lazy] : value(inputs[i]);
       sources[i] = {tensor.raw(), &tensor.shape()};
     }
-    run_elementwise(row, std::span(sources.data(), inputs.size()),
-                    nodes_[inputs.back()].value.dtype(), node.value);
+    const std::span<const Source> in(sources.data(), inputs.size());
+    const DType lane_dtype = nodes_[inputs.back()].value.dtype();
+    if (lazy) {  // a function of broadcasts alone is a broadcast: compute what is repeated
+      Shape repeated = *in[0].shape;
+      for (const Source& source : in.subspan(1)) repeated = *broadcast(repeated, *source.shape);
+      if (repeated.numel() < node.value.numel()) {
+        Tensor result = Tensor::abstract(repeated, node.value.dtype());
+        run_elementwise(row, in, lane_dtype, result);
+        make_lazy(node, std::move(result));
+        return;
+      }
+    }
+    run_elementwise(row, in, lane_dtype, node.value);
   } else if (&row == &kBroadcastTo) {
     const Node& in = nodes_[inputs[0]];
-    node.lazy = static_cast<std::uint32_t>(lazies_.size());
-    lazies_.push_back(in.presence == Presence::lazy ? lazies_[in.lazy] : value(inputs[0]));
-    node.presence = Presence::lazy;
+    make_lazy(node, in.presence == Presence::lazy ? lazies_[in.lazy] : value(inputs[0]));
     return;
   } else if (row.kind == Kind::reduction && !row.kernel) {
     run_reduction(row, value(inputs[0]), call.attrs().list("axes"), node.value);
@@ -299,6 +310,12 @@ void Tape::compute(Node& node, std::span<const NodeId> inputs, const Call& call)
     row.kernel(kernel_call);
   }
   node.presence = Presence::computed;
+}
+
+void Tape::make_lazy(Node& node, Tensor source) {
+  node.lazy = static_cast<std::uint32_t>(lazies_.size());
+  node.presence = Presence::lazy;
+  lazies_.push_back(std::move(source));
 }
 
 const Tensor& Tape::value(NodeId id) const {
@@ -326,7 +343,7 @@ void Tape::release(NodeId id) {
   Node& node = nodes_[id];
   if (node.presence != Presence::computed && node.presence != Presence::lazy) return;
   if (node.row == &kConstant || node.row == &kLeaf) return;
-  if (node.row == &kBroadcastTo) lazies_[node.lazy].drop_buffer();
+  if (node.lazy != kNoNode) lazies_[node.lazy].drop_buffer();
   node.value.drop_buffer();
   node.presence = Presence::released;
 }

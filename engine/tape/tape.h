@@ -42,9 +42,10 @@ struct Node {
   NodeId origin = kNoNode;         // the node whose derivative this one is
   std::uint32_t sweep = 0;         // the sweep that recorded it, from 1; 0 outside
   std::uint32_t scope = 0;         // index into scopes()
-  std::uint32_t lazy = 0;          // where the source of a lazy broadcast is kept
+  std::uint32_t lazy = kNoNode;    // where the source of a lazy broadcast is kept
   Presence presence = Presence::traced;
   bool named = false;              // bears at least one name
+  bool accumulation = false;       // adds up contributions to the cotangent of `origin`
   std::string_view step;           // "1" .. "9", or what the author of the composition chose
   Location where;                  // the user's line
 };
@@ -128,6 +129,8 @@ class Tape {
     Location outer_;
   };
   [[nodiscard]] ScopeGuard scope(std::string_view name, Location where = Location::current());
+  /// The line that ops recorded here carry: the outermost scope's, or else `here`.
+  Location line(Location here) const { return outer_ ? outer_ : here; }
 
   // --- states --------------------------------------------------------------------------------------------------------
 
@@ -245,6 +248,7 @@ class Tape {
   NodeId append(Node node, std::span<const NodeId> inputs, std::span<const Attr> attrs);
   NodeId find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const;
   void compute(Node& node, std::span<const NodeId> inputs, const Call& call);
+  void make_lazy(Node& node, Tensor source);
   void check_finite(NodeId id) const;
   void release(NodeId id);
   std::string_view keep_text(std::string_view text);

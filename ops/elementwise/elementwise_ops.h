@@ -14,7 +14,8 @@ inline constexpr auto kElementwiseOps = [] {
             [](const auto& g) { return -g.ct; }),
       unary("square", {.takes = Takes::numbers},
             [](auto x) { return x * x; },
-            [](const auto& g) { return 2.0 * g.in[0] * g.ct; }),
+            // The cotangent first: where it is a broadcast, twice it is one too, and costs nothing.
+            [](const auto& g) { return 2.0 * g.ct * g.in[0]; }),
       unary("sqrt", {.lo = 0.2, .hi = 3},
             [](auto x) { return sqrt(x); },
             [](const auto& g) { return 0.5 / g.out * g.ct; }),

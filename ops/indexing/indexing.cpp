@@ -1,4 +1,3 @@
-
 #include <ebb/ops/indexing/indexing.h>
 
 #include <vector>

@@ -5,6 +5,8 @@
 
 #include <numeric>
 
+#include "tests/support/thrown.h"
+
 namespace ebb {
 namespace {
 
@@ -23,13 +25,8 @@ Tensor iota(const Shape& shape) {
 
 template <class E, class F>
 void expect_error(F&& f, const std::string& text) {
-  try {
-    f();
-    ADD_FAILURE() << "no error; expected: " << text;
-  } catch (const E& error) {
-    const std::string what = error.what();
-    EXPECT_EQ(what.substr(0, what.rfind(" (")), text);
-  }
+  const std::string what = test::thrown<E>(f);
+  EXPECT_EQ(what.substr(0, what.rfind(" (")), text);
 }
 
 TEST(Indexing, SliceCountsFromTheEndAndClips) {

@@ -1,0 +1,229 @@
+#include <ebb/ops/loss/cross_entropy.h>
+
+#include <ebb/engine/tape/grad.h>
+#include <ebb/engine/threads/pool.h>
+#include <ebb/ops/elementwise/elementwise.h>
+#include <ebb/ops/indexing/indexing.h>
+#include <ebb/ops/reduction/reduction.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+namespace ebb {
+namespace {
+
+constexpr std::int64_t kGrain = 1 << 13;  // logits worth a thread
+
+// --- what both forms refuse
+// --------------------------------------------------------------------------------------------
+
+void check_types(const Call& call) {
+  const Shape& logits = call.shape(0);
+  const Shape& labels = call.shape(1);
+  call.require_floating(0);
+  if (call.dtype(1) != DType::i64) {
+    call.fail_dtype(fmt::format("labels must be i64, not {}", name(call.dtype(1))),
+                    "Convert them with cast(labels, DType::i64).");
+  }
+  if (logits.rank() != 2) {
+    call.fail_shape(fmt::format("logits must be [N, C], not {}", to_string(logits)),
+                    logits.rank() > 2 ? "Bring the classes last and reshape to two axes." : "");
+  }
+  if (labels != Shape{logits[0]}) {
+    call.fail_shape(fmt::format("labels must be [{}], one per row of logits, not {}", logits[0], to_string(labels)),
+                    labels.numel() == logits[0] ? "Drop the other axes with reshape(labels, {-1})." : "");
+  }
+}
+
+void check_label(const Call& call, std::int64_t label, std::int64_t row, std::int64_t classes) {
+  if (label >= 0 && label < classes) return;
+  call.fail_usage(fmt::format("label {} of row {} is outside of {} classes", label, row, classes),
+                  fmt::format("Labels run from 0 to {}.", classes - 1));
+}
+
+// Returns the largest logit of a row that is not NaN.
+template <class T>
+T check_row(const Call& call, const T* x, std::int64_t row, std::int64_t classes) {
+  constexpr T kInf = std::numeric_limits<T>::infinity();
+  T largest = -kInf;
+  for (std::int64_t c = 0; c < classes; ++c) largest = x[c] > largest ? x[c] : largest;
+  if (largest == kInf) {
+    call.fail_usage(fmt::format("row {} of logits holds +inf: its loss is undefined", row));
+  }
+  if (largest == -kInf && std::none_of(x, x + classes, [](T v) { return std::isnan(v); })) {
+    call.fail_usage(fmt::format("row {} of logits is -inf everywhere: no class is possible", row));
+  }
+  return largest;
+}
+
+void check_values(const Call& call, const Tensor& logits, const Tensor& labels) {
+  const std::int64_t classes = logits.shape()[1];
+  for (std::int64_t i = 0; i < logits.shape()[0]; ++i) {
+    check_label(call, labels.data<std::int64_t>()[static_cast<std::size_t>(i)], i, classes);
+    if (logits.dtype() == DType::f32) {
+      check_row(call, logits.data<float>().data() + i * classes, i, classes);
+    } else {
+      check_row(call, logits.data<double>().data() + i * classes, i, classes);
+    }
+  }
+}
+
+// --- the fused rows
+// ----------------------------------------------------------------------------------------------------
+
+// Calls visit(row, logits, label, largest) for every row. Rows are checked in order before any work is shared out, so
+// the first bad one is reported whatever the number of threads.
+template <class T, class Visit>
+void for_each_row(const KernelCall& call, Visit visit) {
+  const std::int64_t n = call.in[0]->shape()[0];
+  const std::int64_t classes = call.in[0]->shape()[1];
+  const T* const logits = call.data<T>(0);
+  const std::int64_t* const labels = call.data<std::int64_t>(1);
+  CachedVector<T> largest(static_cast<std::size_t>(n));
+  for (std::int64_t i = 0; i < n; ++i) {
+    check_label(call.call, labels[i], i, classes);
+    largest[static_cast<std::size_t>(i)] = check_row(call.call, logits + i * classes, i, classes);
+  }
+  const std::int64_t group = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(classes, 1));
+  parallel_for((n + group - 1) / group, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin * group; i < std::min(n, end * group); ++i) {
+      visit(i, logits + i * classes, labels[i], largest[static_cast<std::size_t>(i)]);
+    }
+  });
+}
+
+template <class F>
+void with_floating(DType dtype, F&& f) {
+  if (dtype == DType::f32) return f(std::type_identity<float>{});
+  f(std::type_identity<double>{});
+}
+
+void loss_kernel(KernelCall& call) {
+  with_floating(call.out.dtype(), [&]<class T>(std::type_identity<T>) {
+    T* const out = call.allocate<T>();
+    const std::int64_t classes = call.in[0]->shape()[1];
+    for_each_row<T>(call, [&](std::int64_t i, const T* x, std::int64_t label, T largest) {
+      double total = 0;
+      for (std::int64_t c = 0; c < classes; ++c) total += std::exp(x[c] - largest);
+      out[i] = static_cast<T>(std::log(total) + (static_cast<double>(largest) - static_cast<double>(x[label])));
+    });
+  });
+}
+
+void grad_kernel(KernelCall& call) {
+  with_floating(call.out.dtype(), [&]<class T>(std::type_identity<T>) {
+    T* const out = call.allocate<T>();
+    const T* const ct = call.data<T>(2);
+    const std::int64_t classes = call.in[0]->shape()[1];
+    for_each_row<T>(call, [&](std::int64_t i, const T* x, std::int64_t label, T largest) {
+      T* const dx = out + i * classes;
+      double total = 0;
+      for (std::int64_t c = 0; c < classes; ++c) total += dx[c] = std::exp(x[c] - largest);
+      const double scale = static_cast<double>(ct[i]) / total;
+      for (std::int64_t c = 0; c < classes; ++c) dx[c] = static_cast<T>(dx[c] * scale);
+      // softmax - 1 is summed anew where it cancels, so that a sure and right prediction keeps its small gradient.
+      double others = 0;
+      for (std::int64_t c = 0; c < classes; ++c) {
+        if (c != label) others += std::exp(x[c] - largest);
+      }
+      dx[label] = static_cast<T>(-others * scale);
+    });
+  });
+}
+
+std::vector<Example> examples(bool with_cotangent) {
+  std::vector<Example> out;
+  for (const auto& [n, c] : {std::pair{5, 3}, {1, 1}, {0, 4}, {67, 150}}) {
+    out.push_back({{{{n, c}}, {{n}, DType::i64, c}}, {}});
+    if (with_cotangent) out.back().inputs.push_back({{n}});
+  }
+  return out;
+}
+
+constexpr auto kLabelReason = "a label selects, it has no slope";
+
+// The gradient as a graph: what the gradient's own rules are derived from.
+Var staged_grad(std::span<const Var> in) {
+  const Var onehot = one_hot(in[1], in[0].shape()[1], in[0].dtype());
+  return (softmax(in[0], 1) - onehot) * reshape(in[2], {in[0].shape()[0], 1});
+}
+
+Var grad_rule(const Vjp& g) { return local_pullback(g, staged_grad); }
+
+const Row kCrossEntropyGrad{
+    .name = "cross_entropy_grad",
+    .arity = 3,
+    .type =
+        [](const Call& call) {
+          check_types(call);
+          if (call.shape(2) != call.shape(1) || call.dtype(2) != call.dtype(0)) {
+            call.fail_shape("the cotangent must have the dtype of logits, and one element per row");
+          }
+          return TensorType{call.shape(0), call.dtype(0)};
+        },
+    .vjp = {grad_rule, kNoGrad(kLabelReason), grad_rule},
+    .kernel = grad_kernel,
+    .ulp = 64,
+    .facts = {.linear = 4},
+    .examples = [] { return examples(true); },
+};
+
+const Row kCrossEntropy{
+    .name = "cross_entropy",
+    .arity = 2,
+    .type =
+        [](const Call& call) {
+          check_types(call);
+          return TensorType{call.shape(1), call.dtype(0)};
+        },
+    .vjp = {[](const Vjp& g) {
+              return g.tape.record(kCrossEntropyGrad, {g.in[0], g.in[1], g.ct});
+            },
+            kNoGrad(kLabelReason)},
+    .kernel = loss_kernel,
+    .ulp = 64,
+    .examples = [] { return examples(false); },
+};
+
+Var losses(const Operand& logits, const Operand& labels, const CrossEntropyOptions& options, const Call& call) {
+  Tape& tape = logits.tape();
+  const bool tracing = tape.mode() == Tape::Mode::trace;
+  if (options.kernel == CrossEntropyKernel::fused && !tracing) return tape.record(kCrossEntropy, {logits, labels});
+  const std::int64_t n = logits.var().shape()[0];
+  if (!tracing) check_values(call, logits.var().value(), labels.var().value());
+  return -reshape(gather(log_softmax(logits, 1), reshape(labels, {n, 1}), 1), {n});
+}
+
+}  // namespace
+
+Var cross_entropy(const Operand& logits, const Operand& labels, const CrossEntropyOptions& options) {
+  Tape& tape = logits.tape();
+  const auto scope = tape.scope("cross_entropy", logits.where());
+  const std::array ids{logits.var().id(), labels.var().id()};
+  const Call call(tape, kCrossEntropy, ids, {}, logits.where());
+  // Everything is judged before the first node, so that an error leaves the tape as it was.
+  kCrossEntropy.type(call);
+  if (options.reduction == Reduction::mean && labels.var().numel() == 0) {
+    call.fail_shape("the mean over no rows does not exist", "Give at least one row, or use Reduction::sum.");
+  }
+  const Var each = losses(logits, labels, options, call);
+  switch (options.reduction) {
+    case Reduction::none:
+      return each;
+    case Reduction::sum:
+      return sum(each);
+    case Reduction::mean:
+      break;
+  }
+  return mean(each);
+}
+
+std::span<const Row* const> loss_rows() {
+  static const std::array<const Row*, 2> rows{&kCrossEntropy, &kCrossEntropyGrad};
+  return rows;
+}
+
+}  // namespace ebb

@@ -1,0 +1,176 @@
+#include "tests/support/golden_ops.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace ebb::test {
+namespace {
+
+using Args = std::span<const Var>;
+
+IntList list_of(const Json& json) {
+  IntList out;
+  for (const Json& value : json) out.push_back(value.get<std::int64_t>());
+  return out;
+}
+
+Axes axes_of(const Json& attrs) { return attrs.at("axes").is_null() ? kAllAxes : Axes(list_of(attrs.at("axes"))); }
+
+bool keepdim(const Json& attrs) { return attrs.at("keepdim").get<bool>(); }
+double scalar(const Json& attrs) { return attrs.at("scalar").get<double>(); }
+int integer(const Json& attrs, const char* key) { return attrs.at(key).get<int>(); }
+
+Reduction reduction_of(const Json& attrs) {
+  const std::string word = attrs.value("reduction", "mean");
+  return word == "mean" ? Reduction::mean : word == "sum" ? Reduction::sum : Reduction::none;
+}
+
+Var golden_pad(Args a, const Json& attrs) {
+  IntList low, high;
+  for (const Json& pair : attrs.at("pads")) {
+    low.push_back(pair[0].get<std::int64_t>());
+    high.push_back(pair[1].get<std::int64_t>());
+  }
+  return pad(a[0], low, high, {.value = attrs.value("value", 0.0)});
+}
+
+Var golden_batch_norm(Args a, const Json& attrs) {
+  const BatchNormOptions options{.eps = attrs.value("eps", 1e-5)};
+  const auto affine = [&](std::size_t i) { return a.size() > i ? std::optional(a[i]) : std::nullopt; };
+  if (attrs.at("training").get<bool>()) return batch_norm(a[0], affine(1), affine(2), options);
+  return batch_norm_eval(a[0], a[1], a[2], affine(3), affine(4), options);
+}
+
+Var golden_mse(Args a, const Json& attrs) {
+  const Var each = square(a[0] - a[1]);
+  const Reduction reduction = reduction_of(attrs);
+  return reduction == Reduction::mean ? mean(each) : reduction == Reduction::sum ? sum(each) : each;
+}
+
+}  // namespace
+
+const std::map<std::string, GoldenOp, std::less<>>& golden_ops() {
+  static const std::map<std::string, GoldenOp, std::less<>> ops{
+      {"neg", [](Args a, const Json&) { return neg(a[0]); }},
+      {"square", [](Args a, const Json&) { return square(a[0]); }},
+      {"sqrt", [](Args a, const Json&) { return sqrt(a[0]); }},
+      {"reciprocal", [](Args a, const Json&) { return reciprocal(a[0]); }},
+      {"exp", [](Args a, const Json&) { return exp(a[0]); }},
+      {"log", [](Args a, const Json&) { return log(a[0]); }},
+      {"tanh", [](Args a, const Json&) { return tanh(a[0]); }},
+      {"sigmoid", [](Args a, const Json&) { return sigmoid(a[0]); }},
+      {"relu", [](Args a, const Json&) { return relu(a[0]); }},
+      {"identity", [](Args a, const Json&) { return a[0]; }},
+      {"add", [](Args a, const Json&) { return a[0] + a[1]; }},
+      {"sub", [](Args a, const Json&) { return a[0] - a[1]; }},
+      {"mul", [](Args a, const Json&) { return a[0] * a[1]; }},
+      {"div", [](Args a, const Json&) { return a[0] / a[1]; }},
+      {"add_scalar", [](Args a, const Json& j) { return a[0] + scalar(j); }},
+      {"mul_scalar", [](Args a, const Json& j) { return a[0] * scalar(j); }},
+      {"rsub_scalar", [](Args a, const Json& j) { return scalar(j) - a[0]; }},
+      {"rdiv_scalar", [](Args a, const Json& j) { return scalar(j) / a[0]; }},
+      {"where", [](Args a, const Json&) { return where(cast(a[0], DType::boolean), a[1], a[2]); }},
+      {"sum", [](Args a, const Json& j) { return sum(a[0], axes_of(j), keepdim(j)); }},
+      {"mean", [](Args a, const Json& j) { return mean(a[0], axes_of(j), keepdim(j)); }},
+      {"max", [](Args a, const Json& j) { return max(a[0], axes_of(j), keepdim(j)); }},
+      {"logsumexp", [](Args a, const Json& j) { return logsumexp(a[0], axes_of(j), keepdim(j)); }},
+      {"softmax", [](Args a, const Json& j) { return softmax(a[0], integer(j, "axis")); }},
+      {"log_softmax", [](Args a, const Json& j) { return log_softmax(a[0], integer(j, "axis")); }},
+      {"matmul", [](Args a, const Json&) { return matmul(a[0], a[1]); }},
+      {"transpose", [](Args a, const Json& j) { return transpose(a[0], integer(j, "dim0"), integer(j, "dim1")); }},
+      {"permute", [](Args a, const Json& j) { return permute(a[0], list_of(j.at("dims"))); }},
+      {"reshape", [](Args a, const Json& j) { return reshape(a[0], list_of(j.at("shape"))); }},
+      {"expand", [](Args a, const Json& j) { return broadcast_to(a[0], list_of(j.at("shape")).shape()); }},
+      {"slice",
+       [](Args a, const Json& j) {
+         return slice(a[0], list_of(j.at("starts")), list_of(j.at("stops")), list_of(j.at("steps")));
+       }},
+      {"concat",
+       [](Args a, const Json& j) { return concat(std::vector<Operand>(a.begin(), a.end()), integer(j, "axis")); }},
+      {"gather", [](Args a, const Json& j) { return gather(a[0], a[1], integer(j, "axis")); }},
+      {"scatter_add", [](Args a, const Json& j) { return scatter_add(a[0], a[1], a[2], integer(j, "axis")); }},
+      {"pad", golden_pad},
+      // Compositions of one line, which the programs of other operations are made of.
+      {"linear",
+       [](Args a, const Json&) {
+         const Var y = matmul(a[0], a[1], {.transpose_b = true});
+         return a.size() > 2 ? y + a[2] : y;
+       }},
+      {"mse_loss", golden_mse},
+      {"cross_entropy",
+       [](Args a, const Json& j) { return cross_entropy(a[0], a[1], {.reduction = reduction_of(j)}); }},
+      {"batch_norm", golden_batch_norm},
+  };
+  return ops;
+}
+
+std::string golden_op_key(const std::string& op, const Json& attrs) {
+  if ((op == "max" || op == "min") && attrs.value("ties", "none") == "first") return op + " ties=first";
+  if (op == "pad" && attrs.value("mode", "constant") != "constant") return "pad mode=" + attrs.value("mode", "");
+  if (op == "cross_entropy") {
+    if (attrs.value("label_smoothing", 0.0) != 0) return op + " label_smoothing";
+    if (attrs.value("target", "indices") != "indices") return op + " target=probabilities";
+    if (attrs.contains("ignore_index") && !attrs["ignore_index"].is_null() && attrs["ignore_index"] != -100) {
+      return op + " ignore_index";
+    }
+  }
+  return op;
+}
+
+std::optional<std::string> missing_op(const GoldenCase& c) {
+  const auto missing = [](const std::string& op, const Json& attrs) -> std::optional<std::string> {
+    std::string key = golden_op_key(op, attrs);
+    return golden_ops().contains(key) ? std::nullopt : std::optional(std::move(key));
+  };
+  if (c.program.empty()) return missing(c.op, c.attrs);
+  for (const Json& step : c.program) {
+    if (auto key = missing(step.at("op").get<std::string>(), step.value("attrs", Json::object()))) return key;
+  }
+  return std::nullopt;
+}
+
+Shape shape_of(const GoldenTensor& tensor) { return Shape(std::span(tensor.shape)); }
+
+Tensor tensor_of(const GoldenTensor& tensor, DType dtype) {
+  if (tensor.dtype == "I64") return Tensor::from(shape_of(tensor), std::span<const std::int64_t>(tensor.integers));
+  return Tensor::from(shape_of(tensor), std::span<const double>(tensor.reals)).to(dtype);
+}
+
+const Tolerance* tolerance_of(const GoldenCase& c, DType dtype) {
+  const std::optional<Tolerance>& tolerance = dtype == DType::f64 ? c.f64 : c.f32;
+  return tolerance ? &*tolerance : nullptr;
+}
+
+void expect_close(const GoldenCase& c, std::string_view role, const Tensor& got, const Tolerance& tolerance) {
+  EXPECT_EQ(to_string(got.shape()), to_string(shape_of(c.tensor(role)))) << c.name << "/" << role;
+  const Tensor value = got.to(DType::f64);
+  const auto wrong = mismatch(value.data<double>(), c, role, tolerance);
+  EXPECT_FALSE(wrong.has_value()) << name(got.dtype()) << ": " << wrong.value_or("");
+}
+
+NamedVars leaves_of(Tape& tape, const GoldenCase& c, DType dtype) {
+  NamedVars leaves;
+  for (const std::string& role : c.args) {
+    if (!leaves.contains(role)) leaves[role] = tape.leaf(tensor_of(c.tensor(role), dtype), role);
+  }
+  return leaves;
+}
+
+void run_golden(const GoldenCase& c, NamedVars& values) {
+  const auto apply = [&](const std::string& op, const Json& names, const Json& attrs) {
+    std::vector<Var> args;
+    for (const Json& arg : names) args.push_back(values.at(arg.get<std::string>()));
+    return golden_ops().find(golden_op_key(op, attrs))->second(args, attrs);
+  };
+  if (c.program.empty()) {
+    values[c.outputs[0]] = apply(c.op, c.args, c.attrs);
+    return;
+  }
+  for (const Json& step : c.program) {
+    values[step.at("out").get<std::string>()] =
+        apply(step.at("op").get<std::string>(), step.at("args"), step.value("attrs", Json::object()));
+  }
+}
+
+}  // namespace ebb::test
