@@ -91,6 +91,10 @@ class Verifier {
         require(node.row == &kBroadcastTo, "only a broadcast may be lazy");
         require(!node.value.has_buffer(), "its value is marked as lazy, and is there");
         break;
+      case Presence::pending:
+        require(!traced, "it waits for the tape's open loop, and the tape only traces");
+        require(!node.value.has_buffer(), "its value is marked as pending, and is there");
+        break;
       case Presence::traced:
         require(traced, "it has no value, and the tape is eager");
         require(!node.value.has_buffer(), "its value is marked as traced, and is there");

@@ -114,6 +114,14 @@ const std::vector<Program>& programs() {
          return Vars{d};
        },
        1e-4},
+      {"large",
+       {wave({70, 90}, 0), wave({90}, 1, 0.3, 1), wave({70, 1}, 2)},
+       [](In in) {
+         const Var centred = in[0] - mean(in[0], 0);
+         const Var y = sigmoid(centred * in[1] + in[2]) / (1.5 + square(centred));
+         return with_gradients(sum(y * y) + max(y), in);
+       },
+       1e-4},
       {"deep_chain",
        {wave({8}, 0)},
        [](In in) {
@@ -137,6 +145,16 @@ const std::vector<Driver>& drivers() {
       return out;
     };
   };
+  // Anomaly mode computes every op at once; what runs in loops otherwise has the same bits.
+  static const auto one_by_one = [](const Function& f, const std::vector<Tensor>& inputs) {
+    Tape tape;
+    tape.set_anomaly(true);
+    std::vector<Var> leaves;
+    for (const Tensor& t : inputs) leaves.push_back(tape.leaf(t));
+    std::vector<Tensor> out;
+    for (const Var& result : f(leaves)) out.push_back(result.value());
+    return out;
+  };
   // As a training step runs: sweeps release what they no longer need, and the tape is used again.
   static const auto step = [](DType dtype) {
     return [dtype](const Function& f, const std::vector<Tensor>& inputs) {
@@ -155,9 +173,8 @@ const std::vector<Driver>& drivers() {
     };
   };
   static const std::vector<Driver> list{
-      {"eager_f64", DType::f64, eager(DType::f64)},
-      {"eager_f32", DType::f32, eager(DType::f32)},
-      {"step_f64", DType::f64, step(DType::f64)},
+      {"eager_f64", DType::f64, eager(DType::f64)}, {"eager_f32", DType::f32, eager(DType::f32)},
+      {"one_by_one_f64", DType::f64, one_by_one},   {"step_f64", DType::f64, step(DType::f64)},
       {"step_f32", DType::f32, step(DType::f32)},
   };
   return list;
