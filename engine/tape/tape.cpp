@@ -164,8 +164,9 @@ Var Tape::leaf(Tensor value, std::string_view leaf_name, Location where) {
   }
   Node node;
   node.row = &kLeaf;
+  // An argument of a trace has a type and no value, and reading it is an error.
+  node.presence = value.has_buffer() ? Presence::computed : Presence::traced;
   node.value = std::move(value);
-  node.presence = Presence::computed;
   node.where = where;
   const NodeId id = append(std::move(node), {}, {});
   const Var result = var(id);
