@@ -88,7 +88,7 @@ class Verifier {
         require(node.value.has_buffer(), "its value is marked as computed, and is not there");
         break;
       case Presence::lazy:
-        require(node.row == &kBroadcastTo, "only a broadcast may be lazy");
+        require(node.lazy != kNoNode, "its value is marked as lazy, and there is nothing to make it of");
         require(!node.value.has_buffer(), "its value is marked as lazy, and is there");
         break;
       case Presence::traced:

@@ -1,6 +1,6 @@
 // Handles: a Var names one node of one tape, an Operand is what an op's argument may be.
 //
-// A Var is twelve bytes and owns nothing. Tapes sit in a process-wide table of slots; a slot's counter moves when its
+// A Var is sixteen bytes and owns nothing. Tapes sit in a process-wide table of slots; a slot's counter moves when its
 // tape dies and at every rewind, and a node remembers the counter at its birth. So a Var whose tape is gone, or whose
 // node was rewound, is recognised and reported, never followed.
 #pragma once
@@ -47,12 +47,12 @@ class Var {
 
  private:
   friend class Tape;
-  Var(std::uint32_t slot, NodeId node, std::uint32_t generation)
+  Var(std::uint32_t slot, NodeId node, std::uint64_t generation)
       : slot_(slot), node_(node), generation_(generation) {}
 
   std::uint32_t slot_ = 0;  // 0 is no tape
   NodeId node_ = 0;
-  std::uint32_t generation_ = 0;
+  std::uint64_t generation_ = 0;  // 32 bits would come round again within hours of small steps
 };
 
 /// Results of a sweep; their storage comes from the cache, so that a training step stays off the heap.
