@@ -414,7 +414,10 @@ Var Tape::name(const Var& var, std::string_view text, std::string_view step) {
   return var;
 }
 
-void Tape::set_step(const Var& var, std::string_view step) { nodes_[resolve(var)].step = keep_text(step); }
+void Tape::set_step(const Var& var, std::string_view step) {
+  check_thread();
+  nodes_[resolve(var)].step = keep_text(step);
+}
 
 Tape::ScopeGuard Tape::scope(std::string_view scope_name, Location where) {
   check_thread();
@@ -625,6 +628,7 @@ std::map<std::string, std::size_t> Tape::memory_by_op() const {
 }
 
 Tape::Hook Tape::on_cotangent(const Var& var, std::function<Var(Var)> function) {
+  check_thread();
   const NodeId id = resolve(var);
   hooks_.push_back({++hook_count_, id, std::move(function)});
   return Hook(slot_, first_generation_, hook_count_);
