@@ -4,7 +4,6 @@
 // dxhat; of several to xmu the i-th in sweep order is dxmu1, dxmu2, and their sum is dxmu. A text that its scope has
 // already seen gets a number: dx#2.
 #include <ebb/engine/tape/tape.h>
-
 #include <fmt/format.h>
 
 #include <unordered_map>
@@ -23,7 +22,8 @@ std::vector<std::string> Tape::name_texts() const {
     }
   }
   std::vector<std::string> texts(names_.size());
-  std::unordered_map<NodeId, std::string> plain;  // a node's first name without a number, for the names of its cotangents
+  std::unordered_map<NodeId, std::string>
+      plain;  // a node's first name without a number, for the names of its cotangents
   std::unordered_map<std::string, int> seen;
   for (std::size_t i = 0; i < names_.size(); ++i) {
     const NameEntry& entry = names_[i];
@@ -35,7 +35,10 @@ std::vector<std::string> Tape::name_texts() const {
       const std::uint32_t total = totals[key(entry)];
       if (base == plain.end()) continue;
       if (entry.kind == NameKind::contribution) {
-        text = total == 1 ? fmt::format("d{}", base->second) : fmt::format("d{}{}", base->second, entry.index);
+        text = fmt::format("d{}", base->second);
+        // The first of two contributions to x1 is dx1_1: dx11 is the cotangent of x11.
+        const bool digit = text.back() >= '0' && text.back() <= '9';
+        if (total > 1) text += fmt::format("{}{}", digit ? "_" : "", entry.index);
       } else if (entry.index == total) {
         text = fmt::format("d{}", base->second);
       } else {
@@ -44,8 +47,12 @@ std::vector<std::string> Tape::name_texts() const {
     }
     plain.try_emplace(entry.node, text);
     const std::uint32_t scope = nodes_[entry.kind == NameKind::given ? entry.node : entry.of].scope;
-    const int count = ++seen[fmt::format("{}/{}", scope_path(scope), text)];
-    texts[i] = count == 1 ? text : fmt::format("{}#{}", text, count);
+    const std::string path = scope_path(scope);
+    texts[i] = text;
+    // Someone may have given the name dx#2 already.
+    while (int count = seen[fmt::format("{}/{}", path, texts[i])]++) {
+      texts[i] = fmt::format("{}#{}", text, count + 1);
+    }
   }
   return texts;
 }
@@ -64,7 +71,9 @@ Var Tape::find(std::string_view wanted) const {
   const std::vector<std::string> texts = name_texts();
   for (std::size_t i = 0; i < texts.size(); ++i) {
     if (texts[i].empty()) continue;
-    const std::string path = scope_path(nodes_[names_[i].node].scope);
+    // A cotangent's name belongs where its node stands, whichever rule made it.
+    const NameEntry& entry = names_[i];
+    const std::string path = scope_path(nodes_[entry.kind == NameKind::given ? entry.node : entry.of].scope);
     if (texts[i] == wanted || (!path.empty() && fmt::format("{}/{}", path, texts[i]) == wanted)) {
       return var(names_[i].node);
     }

@@ -2,8 +2,8 @@
 //
 // The engine knows kinds of ops, never ops. A row says what its op takes and gives, how it is computed, how it is
 // differentiated, where it is smooth and how exact it is; eager mode, grad, compile, dumps, tests and the reference are
-// loops over rows. Derivative rules are functions of Vars that record ops, one per input, so that a derivative is again a
-// graph.
+// loops over rows. Derivative rules are functions of Vars that record ops, one per input, so that a derivative is again
+// a graph.
 #pragma once
 
 #include <ebb/engine/lanes/isa.h>
@@ -97,9 +97,7 @@ struct KernelCall {
     return reinterpret_cast<const T*>(in[i]->raw());
   }
   /// Throws UsageError for values that no type rule can judge, such as a label out of range.
-  [[noreturn]] void fail(std::string_view what, std::string_view advice = {}) const {
-    call.fail_usage(what, advice);
-  }
+  [[noreturn]] void fail(std::string_view what, std::string_view advice = {}) const { call.fail_usage(what, advice); }
 };
 using Kernel = void (*)(KernelCall&);
 
@@ -111,12 +109,13 @@ enum class Signature : std::uint8_t {
 };
 
 /// Rows of an elementwise op, `n` elements each. Along a row, input i advances if bit i of `steps` is set and is one
-/// element if it is clear; from row to row it moves by `row_step[i]` bytes. The output's rows lie end to end.
+/// element if it is clear; from row to row it moves by `row_step[i]` bytes, and the output by `out_step`.
 struct LaneCall {
   static constexpr std::size_t kMaxArity = 4;
   std::array<const void*, kMaxArity> in{};
   std::array<std::int64_t, kMaxArity> row_step{};
   void* out = nullptr;
+  std::int64_t out_step = 0;
   std::int64_t rows = 1;
   std::int64_t n = 0;
   unsigned steps = 0;
@@ -164,7 +163,7 @@ class VjpRule {
   using Function = Var (*)(const Vjp&);
   constexpr VjpRule() = default;
   template <class F>
-    requires std::convertible_to<F, Function>
+  requires std::convertible_to<F, Function>
   constexpr VjpRule(F function) : function_(function) {}
   VjpRule(std::nullptr_t) = delete;
 
@@ -193,8 +192,8 @@ constexpr VjpRule kNoGrad(std::string_view reason) { return VjpRule::none(reason
 class VjpRules {
  public:
   template <class... R>
-    requires(sizeof...(R) >= 1 && sizeof...(R) <= 5)
-  constexpr VjpRules(R... rules) : rules_{VjpRule(rules)...}, count_(sizeof...(R)) {}
+  requires(sizeof...(R) >= 1 && sizeof...(R) <= 5) constexpr VjpRules(R... rules)
+      : rules_{VjpRule(rules)...}, count_(sizeof...(R)) {}
   const VjpRule& operator[](std::size_t i) const { return rules_[i < count_ ? i : count_ - 1]; }
 
  private:
@@ -234,17 +233,17 @@ struct Row {
   int arity = 1;  // -1: any number
   TypeRule type = nullptr;
   VjpRules vjp;
-  Kernel kernel = nullptr;                  // where lanes or a reducer do not say it all
-  Signature signature = Signature::same;    // elementwise
-  PerIsa<LaneTable> lanes{};                // elementwise
-  PerIsa<ReducerTable> reducer{};           // reduction
-  bool reads_broadcast = false;             // the kernel takes inputs that only broadcast to their shape
+  Kernel kernel = nullptr;                // where lanes or a reducer do not say it all
+  Signature signature = Signature::same;  // elementwise
+  PerIsa<LaneTable> lanes{};              // elementwise
+  PerIsa<ReducerTable> reducer{};         // reduction
+  bool reads_broadcast = false;           // the kernel takes inputs that only broadcast to their shape
   Domain domain{};
-  double ulp = 0.5;                         // largest error of the value, in units in the last place of f32 and f64
+  double ulp = 0.5;  // largest error of the value, in units in the last place of f32 and f64
   Facts facts{};
   lane::Symbol (*expression)(std::span<const lane::Symbol> inputs) = nullptr;  // the lambda prints itself
-  long double (*oracle)(const long double* inputs) = nullptr;                // the lambda in long double
-  std::vector<Example> (*examples)() = nullptr;  // for rows that are not elementwise
+  long double (*oracle)(const long double* inputs) = nullptr;                  // the lambda in long double
+  std::vector<Example> (*examples)() = nullptr;                                // for rows that are not elementwise
 
   bool operator==(const Row& other) const { return this == &other; }
 };

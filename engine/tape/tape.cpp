@@ -1,5 +1,5 @@
-#include <ebb/engine/lanes/elementwise.h>
-#include <ebb/engine/lanes/reduction.h>
+#include <ebb/engine/loop/elementwise.h>
+#include <ebb/engine/loop/reduction.h>
 #include <ebb/engine/tape/structural.h>
 #include <ebb/engine/tape/sweep.h>
 #include <ebb/engine/tape/tape.h>
@@ -14,8 +14,7 @@
 
 namespace ebb {
 
-// --- slots: the process-wide table that says which tapes live
-// ----------------------------------------------------------
+// --- slots: the process-wide table that says which tapes live --------------------------------------------------------
 
 namespace {
 
@@ -67,8 +66,7 @@ SlotTable& slots() {
 
 }  // namespace
 
-// --- Var
-// ---------------------------------------------------------------------------------------------------------------
+// --- Var -------------------------------------------------------------------------------------------------------------
 
 Tape& Var::tape() const {
   if (slot_ == 0) throw UsageError("var: this Var is empty. Only Vars that a tape has recorded can be used.");
@@ -97,8 +95,7 @@ DType Var::dtype() const { return tape().node(id()).value.dtype(); }
 std::string Var::name() const { return tape().name_of(id()); }
 const Tensor& Var::value() const { return tape().value(id()); }
 
-// --- life
-// --------------------------------------------------------------------------------------------------------------
+// --- life ------------------------------------------------------------------------------------------------------------
 
 Tape::Tape(Mode mode)
     : mode_(mode),
@@ -139,8 +136,7 @@ void Tape::check_thread() const {
   }
 }
 
-// --- recording
-// ---------------------------------------------------------------------------------------------------------
+// --- recording -------------------------------------------------------------------------------------------------------
 
 NodeId Tape::append(Node node, std::span<const NodeId> inputs, std::span<const Attr> attrs) {
   if (nodes_.size() >= kNoNode) throw UsageError("tape: more than 4294967294 nodes");
@@ -304,6 +300,7 @@ NodeId Tape::find_equal(const Row& row, std::span<const NodeId> inputs, std::spa
 
 void Tape::compute(Node& node, std::span<const NodeId> inputs, const Call& call) {
   const Row& row = *node.row;
+  if (defer(node, inputs, call)) return;
   if (row.kind == Kind::elementwise && !row.kernel) {
     std::array<Source, 4> sources;
     bool lazy = false;
@@ -362,6 +359,10 @@ const Tensor& Tape::value(NodeId id) const {
   switch (node.presence) {
     case Presence::computed:
       break;
+    case Presence::pending:
+      check_thread();
+      flush();
+      break;
     case Presence::lazy:
       check_thread();
       run_broadcast({lazies_[node.lazy].raw(), &lazies_[node.lazy].shape()}, node.value);
@@ -383,7 +384,7 @@ const Tensor& Tape::value(NodeId id) const {
 
 void Tape::release(NodeId id) {
   Node& node = nodes_[id];
-  if (node.presence != Presence::computed && node.presence != Presence::lazy) return;
+  if (node.presence == Presence::traced || node.presence == Presence::released) return;
   if (node.pinned) return;
   if (node.row == &kConstant || node.row == &kLeaf) return;
   if (node.lazy != kNoNode) lazies_[node.lazy].drop_buffer();
@@ -391,8 +392,7 @@ void Tape::release(NodeId id) {
   node.presence = Presence::released;
 }
 
-// --- names and scopes
-// --------------------------------------------------------------------------------------------------
+// --- names and scopes ------------------------------------------------------------------------------------------------
 
 std::string_view Tape::keep_text(std::string_view text) {
   if (text.empty()) throw UsageError("name: a name must not be empty.");
@@ -421,12 +421,20 @@ void Tape::set_step(const Var& var, std::string_view step) {
 
 Tape::ScopeGuard Tape::scope(std::string_view scope_name, Location where) {
   check_thread();
-  ScopeGuard guard(this, scope_, outer_);
+  ScopeGuard guard(*this, scope_, outer_);
   const std::string_view kept = keep_text(scope_name);
   scopes_.push_back({kept, scope_, where, text_.size()});
   scope_ = static_cast<std::uint32_t>(scopes_.size() - 1);
   if (!outer_) outer_ = where;
   return guard;
+}
+
+Tape::ScopeGuard::~ScopeGuard() {
+  if (slot_ == 0) return;
+  Tape* tape = slots()[slot_].tape.load(std::memory_order_acquire);
+  if (!tape || tape->first_generation_ != birth_) return;
+  tape->scope_ = before_;
+  tape->outer_ = outer_;
 }
 
 std::string Tape::scope_path(std::uint32_t scope) const {
@@ -437,8 +445,7 @@ std::string Tape::scope_path(std::uint32_t scope) const {
   return path;
 }
 
-// --- states
-// ------------------------------------------------------------------------------------------------------------
+// --- states ----------------------------------------------------------------------------------------------------------
 
 const Tape::StateEntry* Tape::entry_of(const State& state) const {
   for (std::size_t k = 0; k < states_.size(); ++k) {
@@ -526,8 +533,7 @@ void Tape::commit() {
   for (Replaced& replaced : replaced_) replaced.pending = kNoNode;
 }
 
-// --- cutting back
-// ------------------------------------------------------------------------------------------------------
+// --- cutting back ----------------------------------------------------------------------------------------------------
 
 Tape::Mark Tape::mark() const {
   return {nodes_.size(),
@@ -551,6 +557,11 @@ bool Tape::valid(const Mark& mark) const {
 
 void Tape::cut(const Mark& mark) {
   const NodeId end = static_cast<NodeId>(mark.nodes);
+  for (; !pending_reductions_.empty() && pending_reductions_.back() >= end; pending_reductions_.pop_back()) {
+    loop_->pop_reduction();
+  }
+  for (; !pending_steps_.empty() && pending_steps_.back() >= end; pending_steps_.pop_back()) loop_->pop_step();
+  if (loop_ && loop_->empty()) loop_->clear();
   std::erase_if(literals_, [&](const Literal& literal) { return literal.node >= end; });
   nodes_.truncate(mark.nodes);
   edges_.resize(mark.edges);
@@ -615,8 +626,7 @@ void Tape::keep_updates(const Mark& mark, Location where) {
   for (Kept& k : kept) update(k.state, k.node < mark.nodes ? var(k.node) : leaf(std::move(k.value), {}, where), where);
 }
 
-// --- looking on
-// --------------------------------------------------------------------------------------------------------
+// --- looking on ------------------------------------------------------------------------------------------------------
 
 std::map<std::string, std::size_t> Tape::memory_by_op() const {
   std::map<std::string, std::size_t> bytes;

@@ -1,11 +1,13 @@
 // The tape: the one data structure. A flat list of nodes in the order they were recorded, which is topological order.
 //
-// Eager mode computes each node as it is recorded; trace mode only records. Everything else in the library reads this
-// list: the sweep appends derivatives to it, dumps print it, the compiler rewrites it. A tape is an object with a
-// lifetime; several may live, each belongs to the thread that made it. mark() and rewind() cut it back and keep its
-// memory, so that a training loop records the same graph over and over without touching the heap.
+// Eager mode computes each node as it is recorded (elementwise ops and reductions over large tensors wait for one
+// another and run as one loop, before anyone can see a difference); trace mode only records. Everything else in the
+// library reads this list: the sweep appends derivatives to it, dumps print it, the compiler rewrites it. A tape is an
+// object with a lifetime; several may live, each belongs to the thread that made it. mark() and rewind() cut it back
+// and keep its memory, so that a training loop records the same graph over and over without touching the heap.
 #pragma once
 
+#include <ebb/engine/loop/loop.h>
 #include <ebb/engine/tape/chunked.h>
 #include <ebb/engine/tape/row.h>
 #include <ebb/engine/tape/state.h>
@@ -27,6 +29,7 @@ namespace ebb {
 /// Why a node has no value in memory.
 enum class Presence : std::uint8_t {
   computed,  ///< the value is there
+  pending,   ///< part of the tape's open loop, which runs when someone needs it
   lazy,      ///< a broadcast that nobody has needed in full yet
   traced,    ///< recorded only
   released,  ///< dropped by a sweep with keep = false
@@ -43,6 +46,7 @@ struct Node {
   std::uint32_t sweep = 0;       // the sweep that recorded it, from 1; 0 outside
   std::uint32_t scope = 0;       // index into scopes()
   std::uint32_t lazy = kNoNode;  // where the source of a lazy broadcast is kept
+  std::uint32_t pending = 0;     // which step or reduction of the open loop it is
   Presence presence = Presence::traced;
   bool named = false;         // bears at least one name
   bool pinned = false;        // a State waits for its value
@@ -115,19 +119,16 @@ class Tape {
   class ScopeGuard {
    public:
     ScopeGuard(ScopeGuard&& other) noexcept
-        : tape_(std::exchange(other.tape_, nullptr)), before_(other.before_), outer_(other.outer_) {}
+        : slot_(std::exchange(other.slot_, 0)), birth_(other.birth_), before_(other.before_), outer_(other.outer_) {}
     ScopeGuard& operator=(ScopeGuard&&) = delete;
-    ~ScopeGuard() {
-      if (tape_) {
-        tape_->scope_ = before_;
-        tape_->outer_ = outer_;
-      }
-    }
+    ~ScopeGuard();
 
    private:
     friend class Tape;
-    ScopeGuard(Tape* tape, std::uint32_t before, Location outer) : tape_(tape), before_(before), outer_(outer) {}
-    Tape* tape_;
+    ScopeGuard(const Tape& tape, std::uint32_t before, Location outer)
+        : slot_(tape.slot_), birth_(tape.first_generation_), before_(before), outer_(outer) {}
+    std::uint32_t slot_;  // the tape may be gone when the guard dies
+    std::uint64_t birth_;
     std::uint32_t before_;
     Location outer_;
   };
@@ -265,6 +266,8 @@ class Tape {
   NodeId find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const;
   void compute(Node& node, std::span<const NodeId> inputs, const Call& call);
   void make_lazy(Node& node, Tensor source);
+  bool defer(Node& node, std::span<const NodeId> inputs, const Call& call);
+  void flush() const;
   void check_finite(NodeId id) const;
   /// Cuts the lists back to a mark. Vars of what is cut must not exist, or be made stale.
   void cut(const Mark& mark);
@@ -288,6 +291,10 @@ class Tape {
   std::thread::id thread_;
 
   mutable Chunked<Node> nodes_;
+  // The open loop: nodes over one shape that are recorded and not computed yet, in order.
+  mutable std::unique_ptr<Loop> loop_;
+  mutable CachedVector<NodeId> pending_steps_;
+  mutable CachedVector<NodeId> pending_reductions_;
   mutable Chunked<Tensor> lazies_;  // sources of lazy broadcasts
   CachedVector<NodeId> edges_;
   Chunked<Attr, 128> attrs_;
@@ -311,8 +318,7 @@ class Tape {
   std::size_t depth_ = 0;
 };
 
-// --- implementation of the templates
-// -----------------------------------------------------------------------------------
+// --- implementation of the templates ---------------------------------------------------------------------------------
 
 namespace detail {
 

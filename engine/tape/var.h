@@ -47,8 +47,7 @@ class Var {
 
  private:
   friend class Tape;
-  Var(std::uint32_t slot, NodeId node, std::uint64_t generation)
-      : slot_(slot), node_(node), generation_(generation) {}
+  Var(std::uint32_t slot, NodeId node, std::uint64_t generation) : slot_(slot), node_(node), generation_(generation) {}
 
   std::uint32_t slot_ = 0;  // 0 is no tape
   NodeId node_ = 0;
@@ -58,13 +57,13 @@ class Var {
 /// Results of a sweep; their storage comes from the cache, so that a training step stays off the heap.
 using Vars = CachedVector<Var>;
 
-/// An argument of an op: a Var or a literal, with the caller's line. A literal takes the dtype of the tensors beside it.
+/// An argument of an op: a Var or a literal, with the caller's line. A literal takes the dtype of the tensors beside
+/// it.
 class Operand {
  public:
   Operand(const Var& var, Location where = Location::current()) : var_(var), where_(where) {}
   template <class T>
-    requires std::is_arithmetic_v<T>
-  Operand(T literal, Location where = Location::current())
+  requires std::is_arithmetic_v<T> Operand(T literal, Location where = Location::current())
       : literal_(static_cast<double>(literal)), is_literal_(true), where_(where) {}
 
   bool is_literal() const { return is_literal_; }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <ostream>
@@ -127,7 +128,7 @@ void print(const Tensor& tensor, int axis, std::int64_t first, int digits, std::
     } else if (tensor.dtype() == DType::i64) {
       out += fmt::format("{}", tensor.data<std::int64_t>()[static_cast<std::size_t>(first)]);
     } else {
-      out += fmt::format("{:.{}g}", value, digits);
+      out += std::isnan(value) ? "nan" : fmt::format("{:.{}g}", value, digits);  // the sign of a NaN says nothing
     }
     return;
   }
