@@ -83,8 +83,7 @@ GradcheckReport gradcheck(F f, const std::vector<Tensor>& inputs, const Gradchec
 template <class F>
 void check_gradients(F f, const std::vector<Tensor>& inputs, const GradcheckOptions& options = {});
 
-// --- implementation of the templates
-// -----------------------------------------------------------------------------------
+// --- implementation of the templates ---------------------------------------------------------------------------------
 
 namespace detail {
 

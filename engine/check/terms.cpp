@@ -9,7 +9,7 @@ namespace {
 
 bool has_value(const Tape& tape, NodeId id) {
   const Presence presence = tape.node(id).presence;
-  return presence == Presence::computed || presence == Presence::lazy;
+  return presence != Presence::traced && presence != Presence::released;
 }
 
 bool same_graph(const Tape& a, const Tape& b, NodeId end) {

@@ -148,8 +148,7 @@ TEST(Gradcheck, CastsToDouble) {
   EXPECT_EQ(report.entries[0].name, "input 0 f64[5]");
 }
 
-// --- vacuous checks
-// ----------------------------------------------------------------------------------------------------
+// --- vacuous checks --------------------------------------------------------------------------------------------------
 
 class Vacuous : public testing::TestWithParam<BatchNormKernel> {
  protected:
@@ -271,8 +270,7 @@ TEST(Gradcheck, WhatIsNotFiniteIsUnresolved) {
   EXPECT_EQ(report.entries[0].verdict, GradcheckVerdict::unresolved) << report.text();
 }
 
-// --- states
-// ------------------------------------------------------------------------------------------------------------
+// --- states ----------------------------------------------------------------------------------------------------------
 
 TEST(Gradcheck, StatesAreAsTheyWere) {
   const State running("running", Tensor::full({}, 0.5, DType::f64));
