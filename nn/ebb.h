@@ -1,6 +1,8 @@
 // Ebb, whole: tensors and tapes, ops, layers and training.
 #pragma once
 
+#include <ebb/engine/dump/dump.h>
+#include <ebb/engine/dump/graph.h>
 #include <ebb/engine/error.h>
 #include <ebb/engine/random/philox.h>
 #include <ebb/engine/tape/grad.h>

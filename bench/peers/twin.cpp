@@ -78,7 +78,7 @@ class Twin : public Contender {
 
  private:
   void pass(const float* a, const float* b, float* y) {
-    const bool stream = lines_ * 64 > (std::int64_t{4} << 20);
+    const bool stream = lines_ * 64 >= (std::int64_t{1} << 20);
     parallel_for(lines_, [&](std::int64_t begin, std::int64_t end) {
       const std::int64_t at = begin * kLine;
       volatile float kept = read(a + at, b == nullptr ? b : b + at, end - begin);

@@ -70,12 +70,9 @@ constexpr Row make_row(PerIsa<LaneTable> lanes) {
       .ulp = traits.ulp,
       .facts = {traits.commutative, traits.linear},
       .expression =
-          [](std::span<const std::string> inputs) {
-            std::array<lane::Symbol, O::kArity> symbols;
-            for (std::size_t k = 0; k < symbols.size(); ++k) symbols[k] = lane::Symbol{inputs[k]};
-            return detail::call_lambda(std::get<I>(kOps).f, symbols.data(),
-                                       std::make_index_sequence<O::kArity>())
-                .text;
+          [](std::span<const lane::Symbol> inputs) {
+            return lane::Symbol(
+                detail::call_lambda(std::get<I>(kOps).f, inputs.data(), std::make_index_sequence<O::kArity>()));
           },
       .oracle = [](const long double* x) { return detail::oracle_of(std::get<I>(kOps), x); },
   };

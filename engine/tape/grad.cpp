@@ -113,6 +113,7 @@ void Sweep::accumulate(NodeId input, Var contribution, NodeId from) {
   if (outer_origin_ == kNoNode) tape_.origin_ = input;
   const NodeId sum = add(tape_.var(before), contribution).id();
   tape_.origin_ = origin;
+  tape_.nodes_[sum].accumulation = outer_origin_ == kNoNode;
   note_name(NameKind::cotangent, sum, input, input, c.contributions);
   c.cotangent = sum;
   pin(sum, 1);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ebb/engine/lanes/isa.h>
+#include <ebb/engine/lanes/symbol.h>
 #include <ebb/engine/tape/attrs.h>
 #include <ebb/engine/tape/var.h>
 
@@ -241,7 +242,7 @@ struct Row {
   Domain domain{};
   double ulp = 0.5;                         // largest error of the value, in units in the last place of f32 and f64
   Facts facts{};
-  std::string (*expression)(std::span<const std::string> inputs) = nullptr;  // the lambda prints itself
+  lane::Symbol (*expression)(std::span<const lane::Symbol> inputs) = nullptr;  // the lambda prints itself
   long double (*oracle)(const long double* inputs) = nullptr;                // the lambda in long double
   std::vector<Example> (*examples)() = nullptr;  // for rows that are not elementwise
 

@@ -45,6 +45,7 @@ struct Node {
   std::uint32_t lazy = kNoNode;    // where the source of a lazy broadcast is kept
   Presence presence = Presence::traced;
   bool named = false;              // bears at least one name
+  bool accumulation = false;       // adds up contributions to the cotangent of `origin`
   std::string_view step;           // "1" .. "9", or what the author of the composition chose
   Location where;                  // the user's line
 };

@@ -22,8 +22,11 @@ constexpr std::int64_t kMaxChunks = 16;
 constexpr std::int64_t kChunkElements = 1 << 16;
 // The longest run that is summed without a step into f64.
 constexpr std::int64_t kPiece = 4096;
-// Above this size an output is streamed past the caches, and columns are no longer cut.
-constexpr std::int64_t kLargeBytes = std::int64_t{4} << 20;
+// From this size on an output is written past the caches and long columns are not cut: half of a large second-level
+// cache. (A step over 1 MiB gains 15-25 % from streaming; over less it loses.)
+constexpr std::int64_t kLargeBytes = std::int64_t{1} << 20;
+// Columns shorter than this are cut at any size.
+constexpr std::int64_t kLongColumn = 1024;
 
 template <class T>
 const Lanes<T>& active_lanes() {
@@ -44,9 +47,10 @@ struct Plan {
     whole.pieces = (shape.inner + whole.piece - 1) / whole.piece;
     whole.u1 = shape.outer * whole.pieces;
     const std::int64_t elements = shape.elements();
-    whole.large = elements * size > kLargeBytes;
+    whole.stream = elements * size >= kLargeBytes;
     by_channels =
-        shape.inner == 1 ? shape.channels >= 128 && (!whole.large || shape.outer < 1024) : shape.channels >= 16;
+        shape.inner == 1 ? shape.channels >= 128 && (!whole.stream || shape.outer < kLongColumn) : shape.channels >= 16;
+    whole.sequential = whole.stream && !by_channels;
     chunks = by_channels ? 1 : std::clamp(std::min(elements / kChunkElements, whole.u1), std::int64_t{1}, kMaxChunks);
     granule = shape.inner == 1 ? 64 / size : 1;
     tasks = elements < kForkElements ? 1 : by_channels ? (shape.channels + granule - 1) / granule : chunks;

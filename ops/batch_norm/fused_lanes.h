@@ -18,7 +18,8 @@ struct Part {
   std::int64_t c0, c1;
   std::int64_t u0, u1;
   std::int64_t pieces, piece;
-  bool large;  // The tensor exceeds the caches: stream the output past them.
+  bool stream;      // Write past the caches.
+  bool sequential;  // Read in the order of memory, as prefetchers like it.
 };
 
 /// The cotangent: a tensor like x, or one element that stands for all.

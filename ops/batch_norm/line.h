@@ -282,6 +282,18 @@ template <class T>
   return r;
 }
 
+/// As many of eight as the edge of a line of doubles says; the others are zero.
+template <class T>
+[[gnu::always_inline]] inline Line<double> widen(const T* p, Full) {
+  return widen(p);
+}
+template <class T>
+[[gnu::always_inline]] inline Line<double> widen(const T* p, Some some) {
+  T lanes[Line<T>::kLanes];
+  store(lanes, load(p, some));
+  return widen(lanes);
+}
+
 /// Eight doubles as numbers of type T.
 [[gnu::always_inline]] inline void narrow(double* p, Line<double> v) { store(p, v); }
 [[gnu::always_inline]] inline void narrow(float* p, Line<double> v) {

@@ -141,10 +141,10 @@ void expect_right(const Problem<T>& p, const std::string& what, bool scalar = fa
 
 const std::vector<Extent>& extents() {
   static const std::vector<Extent> list{
-      {1, 1, 1},      {1, 5, 1},      {2, 3, 1},      {3, 16, 1},     {60, 100, 1},  {65, 17, 1},    {64, 1024, 1},
-      {129, 1031, 1}, {2000, 33, 1},  {3000, 1, 1},   {20000, 70, 1}, {40, 2100, 1}, {700, 2000, 1}, {5, 3, 2},
-      {1, 1, 7},      {8, 512, 49},   {3, 5, 16},     {70, 3, 15},    {16, 25, 196}, {2, 3, 9000},   {1, 2, 100003},
-      {300, 2, 1000}, {300, 64, 130}, {4, 20, 50000}, {2, 70, 4097},
+      {1, 1, 1},      {1, 5, 1},     {2, 3, 1},     {3, 16, 1},    {60, 100, 1},  {65, 17, 1},    {64, 1024, 1},
+      {129, 1031, 1}, {2000, 33, 1}, {3000, 1, 1},  {9000, 70, 1}, {40, 2100, 1}, {600, 1100, 1}, {5, 3, 2},
+      {1, 1, 7},      {8, 512, 49},  {3, 5, 16},    {70, 3, 15},   {16, 25, 196}, {2, 3, 9000},   {1, 2, 100003},
+      {300, 2, 1000}, {60, 20, 130}, {2, 9, 20000}, {2, 70, 4097},
   };
   return list;
 }
@@ -196,7 +196,7 @@ TEST_F(FusedKernelsTest, SameBitsForAnyNumberOfThreads) {
 }
 
 TEST_F(FusedKernelsTest, LargeMean) {
-  for (const Extent e : {Extent{60, 100, 1}, Extent{4096, 40, 1}, Extent{8, 20, 49}, Extent{20000, 70, 1}}) {
+  for (const Extent e : {Extent{60, 100, 1}, Extent{4096, 40, 1}, Extent{8, 20, 49}, Extent{9000, 70, 1}}) {
     for (const double mean : {1e4, -1e6}) {
       expect_right(make_problem<float>(e, mean), name(e) + " mean " + std::to_string(mean));
       // The input's own rounding is amplified by mean / deviation in no kernel: x is taken as it
@@ -212,7 +212,7 @@ TEST_F(FusedKernelsTest, LargeMean) {
 }
 
 TEST_F(FusedKernelsTest, OutlierInAnyRow) {
-  for (const Extent e : {Extent{60, 20, 1}, Extent{1000, 20, 1}, Extent{20000, 70, 1}, Extent{8, 20, 49}}) {
+  for (const Extent e : {Extent{60, 20, 1}, Extent{1000, 20, 1}, Extent{9000, 70, 1}, Extent{8, 20, 49}}) {
     for (const std::int64_t row : {std::int64_t{0}, e.outer / 2, e.outer - 1}) {
       Problem<float> p = make_problem<float>(e);
       for (std::int64_t c = 0; c < e.channels; ++c) p.x[p.at(row, c, 0)] = 1e4f;
@@ -225,7 +225,7 @@ TEST_F(FusedKernelsTest, OutlierInAnyRow) {
 }
 
 TEST_F(FusedKernelsTest, ConstantChannels) {
-  for (const Extent e : {Extent{1, 40, 1}, Extent{3, 40, 1}, Extent{60, 40, 1}, Extent{20000, 70, 1}, Extent{6, 40, 49},
+  for (const Extent e : {Extent{1, 40, 1}, Extent{3, 40, 1}, Extent{60, 40, 1}, Extent{9000, 70, 1}, Extent{6, 40, 49},
                          Extent{3, 2, 9000}}) {
     for (const float value : {0.0f, 0.1f, -12345.678f, 3e38f, 1e-40f}) {
       Problem<float> p = make_problem<float>(e);
@@ -256,7 +256,7 @@ TEST_F(FusedKernelsTest, NothingToDo) {
 }
 
 TEST_F(FusedKernelsTest, NaNAndInfinityFillTheirChannelOnly) {
-  for (const Extent e : {Extent{60, 20, 1}, Extent{20000, 70, 1}, Extent{8, 20, 49}}) {
+  for (const Extent e : {Extent{60, 20, 1}, Extent{9000, 70, 1}, Extent{8, 20, 49}}) {
     for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                             -std::numeric_limits<float>::infinity()}) {
       for (const std::int64_t row : {std::int64_t{0}, e.outer - 1}) {
@@ -276,7 +276,7 @@ TEST_F(FusedKernelsTest, NaNAndInfinityFillTheirChannelOnly) {
 }
 
 TEST_F(FusedKernelsTest, UnalignedMemoryAndNoWriteBeyond) {
-  for (const Extent e : {Extent{3, 5, 1}, Extent{60, 100, 1}, Extent{20000, 70, 1}, Extent{700, 64, 49}}) {
+  for (const Extent e : {Extent{3, 5, 1}, Extent{60, 100, 1}, Extent{9000, 70, 1}, Extent{100, 64, 49}}) {
     const Problem<float> p = make_problem<float>(e);
     const Result<float> want = run(p);
     const std::size_t size = p.x.size();
@@ -324,6 +324,7 @@ void expect_lanes_right(const Lanes<T>& lanes, const std::string& set) {
                       e.outer * ((e.inner + piece - 1) / piece),
                       (e.inner + piece - 1) / piece,
                       piece,
+                      large,
                       large};
       Result<T> got{want.m, want.sums, std::vector<T>(p.x.size()), std::vector<T>(p.x.size()), 0};
       double* m = got.m.data();

@@ -1,0 +1,293 @@
+// The dump as a drawing, in Graphviz's language.
+//
+// It looks like the figures in which backpropagation is taught: the forward pass runs from left to right in black; under
+// each value stands its cotangent, and red arrows run back from right to left. Boxes of one named formula hold the
+// unnamed nodes that the formula spells out, an alias is a box with a dashed edge, and scopes are frames.
+#include <ebb/engine/dump/graph.h>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <vector>
+
+namespace ebb {
+namespace {
+
+constexpr std::size_t kWrap = 30;      // columns of a formula before it is broken
+constexpr std::size_t kLongest = 160;  // and before it is cut off
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const char c : printable(text)) {
+    switch (c) {
+      case '&': out += "&amp;"; break;
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '"': out += "&quot;"; break;
+      case '\'': out += "&#39;"; break;
+      default: out += c;
+    }
+  }
+  return out;
+}
+
+// A DOT string: only the quote and the backslash are special. printable() has made newlines visible.
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : printable(text)) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + "\"";
+}
+
+// Broken at blanks into lines of an HTML-like label.
+std::string wrapped(std::string_view formula) {
+  std::string text = printable(formula);
+  if (columns(text) > kLongest) {
+    std::size_t end = kLongest;
+    while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not inside a code point
+    text.resize(end);
+    text += " ...";
+  }
+  std::string out;
+  std::string line;
+  std::size_t begin = 0;
+  while (begin < text.size()) {
+    const std::size_t end = std::min(text.find(' ', begin), text.size());
+    const std::string_view word = std::string_view(text).substr(begin, end - begin);
+    if (!line.empty() && columns(line) + 1 + columns(word) > kWrap) {
+      out += escaped(line) + "<br align=\"left\"/>";
+      line.clear();
+    }
+    if (!line.empty()) line += ' ';
+    line += word;
+    begin = end + 1;
+  }
+  return out + escaped(line);
+}
+
+struct Style {
+  std::string_view border, fill, badge;
+};
+constexpr Style kForward{"#37474f", "#ffffff", "#37474f"};
+constexpr Style kLeafStyle{"#1565c0", "#e3f2fd", "#1565c0"};
+constexpr Style kBackward{"#c62828", "#fff5f5", "#c62828"};
+constexpr Style kSeedStyle{"#c62828", "#ffcdd2", "#c62828"};
+
+Style style_of(Role role) {
+  switch (role) {
+    case Role::leaf: return kLeafStyle;
+    case Role::seed: return kSeedStyle;
+    case Role::backward:
+    case Role::accumulation: return kBackward;
+    default: return kForward;
+  }
+}
+
+class Drawing {
+ public:
+  Drawing(const Graph& graph, const DumpOptions& options) : graph_(graph), options_(options) {}
+
+  std::string write() {
+    gather();
+    out_ += "digraph ebb {\n";
+    out_ += "  graph [rankdir=LR, nodesep=0.16, ranksep=0.45, fontname=\"Helvetica\", fontsize=12, splines=true";
+    if (!graph_.title.empty()) out_ += fmt::format(", labelloc=t, label={}", quoted(graph_.title));
+    out_ += "];\n";
+    out_ += "  node [shape=plain, fontname=\"Helvetica\", fontsize=12];\n";
+    out_ += "  edge [arrowsize=0.7];\n";
+    scope(0, 1);
+    for (const auto& [id, label] : graph_.outside) {
+      out_ += fmt::format("  n{} [shape=plaintext, fontcolor=\"#757575\", label={}];\n", id, quoted(label));
+    }
+    edges();
+    out_ += "}\n";
+    return std::move(out_);
+  }
+
+ private:
+  void gather();
+  void scope(std::size_t index, int depth);
+  void twins(std::size_t index, const std::string& indent);
+  void edges();
+  void edge(const std::string& from, const std::string& to, const GraphEdge& edge);
+  void backward_edge(const std::string& from, const std::string& to, std::string_view extra = {});
+  std::string box(const GraphNode& node) const;
+  std::string box(const GraphAlias& alias) const;
+  std::string label(Style style, bool dashed, const std::string& step, const std::string& name,
+                    const std::string& formula, const std::string& small) const;
+
+  // The node whose box a node is drawn in.
+  NodeId root(NodeId id) const {
+    if (!options_.fold) return id;
+    for (std::size_t i = graph_.index_of(id); i != kNoIndex && graph_.nodes[i].folded_into != kNoNode;
+         i = graph_.index_of(id)) {
+      id = graph_.nodes[i].folded_into;
+    }
+    return id;
+  }
+  bool drawn(const GraphNode& node) const { return node.role != Role::constant && root(node.id) == node.id; }
+  // The node that a box stands under.
+  NodeId above(const GraphNode& node) const {
+    if (node.sweep == 0 && node.role != Role::seed) return kNoNode;
+    return root(node.cotangent_of != kNoNode ? node.cotangent_of : node.origin);
+  }
+
+  const Graph& graph_;
+  const DumpOptions& options_;
+  std::vector<std::vector<std::string>> boxes_;                            // by scope
+  std::vector<std::vector<std::size_t>> inside_;                           // scopes by parent
+  std::vector<std::map<NodeId, std::vector<std::string>>> under_;          // by scope: the boxes under a node
+  std::map<NodeId, std::vector<NodeId>> parts_;                            // by root
+  std::map<std::size_t, std::string> home_;                                // of an alias
+  std::set<std::string> seen_;                                             // edges
+  std::string out_;
+};
+
+std::string Drawing::label(Style style, bool dashed, const std::string& step, const std::string& name,
+                           const std::string& formula, const std::string& small) const {
+  std::string out = fmt::format(
+      "<<table border=\"{}\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"4\" color=\"{}\" bgcolor=\"{}\"{}><tr>",
+      1, style.border, style.fill, dashed ? " style=\"dashed\"" : "");
+  if (!step.empty()) {
+    out += fmt::format("<td bgcolor=\"{}\"><font color=\"white\"><b>{}</b></font></td>", style.badge, escaped(step));
+  }
+  out += "<td align=\"left\" balign=\"left\">";
+  if (!name.empty()) out += fmt::format("<b>{}</b>", escaped(name));
+  if (!formula.empty()) out += (name.empty() ? "" : " = ") + wrapped(formula);
+  if (!small.empty()) {
+    if (!name.empty() || !formula.empty()) out += "<br align=\"left\"/>";
+    out += fmt::format("<font point-size=\"9\" color=\"#616161\">{}</font>", small);
+  }
+  return out + "</td></tr></table>>";
+}
+
+std::string Drawing::box(const GraphNode& node) const {
+  std::string ids;
+  if (const auto parts = parts_.find(node.id); parts != parts_.end()) {
+    for (const NodeId part : parts->second) ids += fmt::format("%{} ", part);
+  }
+  ids += fmt::format("%{}", node.id);
+  std::string small = fmt::format("{}{}  {}", ebb::name(node.dtype), to_string(node.shape), ids);
+  if (options_.source_lines && !node.where.empty()) small += "  " + node.where;
+  small = escaped(small);
+  if (options_.values && node.value) {
+    const ValueSummary& value = *node.value;
+    const std::string text = !value.text.empty() ? value.text
+                                                 : fmt::format("min {:.4g}, mean {:.4g}, max {:.4g}", value.min,
+                                                               value.mean, value.max);
+    std::size_t begin = 0;
+    while (begin != std::string::npos) {
+      const std::size_t end = text.find('\n', begin);
+      small += "<br align=\"left\"/>" + escaped(text.substr(begin, end - begin));
+      begin = end == std::string::npos ? end : end + 1;
+    }
+  }
+  const std::string formula = node.role == Role::leaf || node.role == Role::seed ? "" : node.formula;
+  return label(style_of(node.role), false, node.step, node.name, formula, small);
+}
+
+std::string Drawing::box(const GraphAlias& alias) const {
+  return label(alias.sweep != 0 ? kBackward : kForward, true, alias.step, alias.name, alias.same_as, "");
+}
+
+void Drawing::gather() {
+  boxes_.resize(graph_.scopes.size());
+  inside_.resize(graph_.scopes.size());
+  under_.resize(graph_.scopes.size());
+  for (std::size_t i = 1; i < graph_.scopes.size(); ++i) inside_[graph_.scopes[i].parent].push_back(i);
+  for (const GraphNode& node : graph_.nodes) {
+    if (const NodeId id = root(node.id); id != node.id) parts_[id].push_back(node.id);
+  }
+  const auto place = [&](const std::string& key, NodeId twin, std::size_t scope) {
+    const std::size_t index = twin == kNoNode ? kNoIndex : graph_.index_of(twin);
+    // Graphviz aligns boxes of one frame only.
+    if (index == kNoIndex || graph_.nodes[index].scope != scope || graph_.nodes[index].role == Role::constant) return;
+    under_[scope][twin].push_back(key);
+  };
+  for (const GraphSection& section : graph_.sections) {
+    for (const GraphStep& step : section.steps) {
+      for (const GraphItem& item : step.items) {
+        if (item.alias) {
+          const GraphAlias& alias = graph_.aliases[item.index];
+          const std::string key = fmt::format("a{}", item.index);
+          // An alias stands in the frame of what it is the cotangent of.
+          const std::size_t of = alias.of == kNoNode ? kNoIndex : graph_.index_of(alias.of);
+          const std::size_t home = of == kNoIndex ? alias.scope : graph_.nodes[of].scope;
+          boxes_[home].push_back(fmt::format("{} [label={}];", key, box(alias)));
+          place(key, alias.of == kNoNode ? kNoNode : root(alias.of), home);
+        } else if (const GraphNode& node = graph_.nodes[item.index]; drawn(node)) {
+          const std::string key = fmt::format("n{}", node.id);
+          boxes_[node.scope].push_back(fmt::format("{} [label={}];", key, box(node)));
+          place(key, above(node), node.scope);
+        }
+      }
+    }
+  }
+}
+
+// A value and its cotangents stand in one column, the value on top.
+void Drawing::twins(std::size_t index, const std::string& indent) {
+  for (const auto& [twin, keys] : under_[index]) {
+    // Second-order cotangents stand under cotangents that have a column already; Graphviz merges the columns.
+    out_ += fmt::format("{}{{ rank=same; n{} -> {} [style=invis]; }}\n", indent, twin, fmt::join(keys, " -> "));
+  }
+}
+
+void Drawing::scope(std::size_t index, int depth) {
+  const std::string indent(static_cast<std::size_t>(depth) * 2, ' ');
+  for (const std::string& line : boxes_[index]) out_ += indent + line + "\n";
+  twins(index, indent);
+  for (const std::size_t child : inside_[index]) {
+    out_ += fmt::format("{}subgraph cluster_{} {{\n", indent, child);
+    out_ += fmt::format("{}  label={}; labeljust=l; color=\"#b0bec5\"; fontcolor=\"#455a64\"; style=rounded;\n", indent,
+                        quoted(graph_.scopes[child].name));
+    scope(child, depth + 1);
+    out_ += indent + "}\n";
+  }
+}
+
+// Red arrows run against the layout: they are written from left to right, with the head at the tail.
+void Drawing::backward_edge(const std::string& from, const std::string& to, std::string_view extra) {
+  std::string line = fmt::format("  {} -> {} [dir=back, color=\"#c62828\"{}];\n", to, from, extra);
+  if (seen_.insert(line).second) out_ += line;
+}
+
+void Drawing::edge(const std::string& from, const std::string& to, const GraphEdge& edge) {
+  if (edge.cotangent) {
+    backward_edge(from, to);
+    return;
+  }
+  if (edge.backward && !options_.reads) return;
+  std::string line = edge.backward
+                         ? fmt::format("  {} -> {} [constraint=false, style=dotted, color=\"#9e9e9e\"];\n", from, to)
+                         : fmt::format("  {} -> {} [color=\"#212121\", weight=3];\n", from, to);
+  if (seen_.insert(line).second) out_ += line;
+}
+
+void Drawing::edges() {
+  for (std::size_t i = 0; i < graph_.aliases.size(); ++i) {
+    const GraphAlias& alias = graph_.aliases[i];
+    const std::size_t node = graph_.index_of(alias.node);
+    if (node == kNoIndex || graph_.nodes[node].role == Role::constant) continue;
+    const std::string from = alias.parent == kNoIndex ? fmt::format("n{}", root(alias.node))
+                                                      : fmt::format("a{}", alias.parent);
+    backward_edge(from, fmt::format("a{}", i), alias.sweep == 0 ? ", style=dashed" : "");
+  }
+  for (const GraphEdge& e : graph_.edges) {
+    const NodeId from = root(e.from);
+    const NodeId to = root(e.to);
+    if (from == to) continue;
+    edge(e.alias == kNoIndex ? fmt::format("n{}", from) : fmt::format("a{}", e.alias), fmt::format("n{}", to), e);
+  }
+}
+
+}  // namespace
+
+std::string write_dot(const Graph& graph, const DumpOptions& options) { return Drawing(graph, options).write(); }
+
+}  // namespace ebb

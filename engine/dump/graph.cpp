@@ -1,0 +1,392 @@
+#include <ebb/engine/dump/graph.h>
+
+#include <ebb/engine/dump/labels.h>
+#include <ebb/engine/tape/structural.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+namespace ebb {
+namespace {
+
+using detail::kNoEntry;
+using detail::Labels;
+
+// --- what is shown -----------------------------------------------------------------------------------------------------
+
+NodeId id_on(const Tape& tape, const Var& var, std::string_view what) {
+  if (&var.tape() != &tape) {
+    throw UsageError(fmt::format("dump: {} is {} of another tape. Give a Var that the dumped tape has recorded.", what,
+                                 var.name()));
+  }
+  return var.id();
+}
+
+std::vector<bool> shown_nodes(const Tape& tape, const DumpOptions& options) {
+  const NodeId size = static_cast<NodeId>(tape.size());
+  std::vector<bool> shown(size, options.outputs.empty());
+  for (const Var& var : options.outputs) shown[id_on(tape, var, "an output")] = true;
+  for (NodeId id = size; id-- > 0 && !options.outputs.empty();) {
+    if (!shown[id]) continue;
+    for (std::size_t i = 0; i < tape.node(id).inputs; ++i) shown[tape.input(tape.node(id), i)] = true;
+  }
+  const NodeId from = options.from ? id_on(tape, *options.from, "from") : 0;
+  const NodeId to = options.to ? id_on(tape, *options.to, "to") : kNoNode;
+  if (from > to) {
+    throw UsageError(fmt::format("dump: from %{} was recorded after to %{}, which leaves nothing to show. Swap them.",
+                                 from, to));
+  }
+  for (NodeId id = 0; id < size; ++id) shown[id] = shown[id] && id >= from && id <= to;
+  return shown;
+}
+
+// --- values ------------------------------------------------------------------------------------------------------------
+
+std::optional<ValueSummary> summary(const Tape& tape, NodeId id, std::int64_t full) {
+  const std::int64_t count = tape.node(id).value.numel();
+  // A large broadcast that nobody has needed in full stays that way: its elements are those of its source.
+  while (tape.node(id).presence == Presence::lazy && count > full) id = tape.input(tape.node(id), 0);
+  const Presence presence = tape.node(id).presence;
+  if (presence == Presence::traced || presence == Presence::released) return {};
+  const Tensor& tensor = tape.value(id);
+  if (!tensor.has_buffer() && tensor.numel() > 0) return {};
+  ValueSummary s;
+  s.count = count;
+  s.min = std::numeric_limits<double>::infinity();
+  s.max = -s.min;
+  // Welford's mean and sum of squares: exact enough at any mean.
+  double squares = 0;
+  std::int64_t n = 0;
+  for (std::int64_t i = 0; i < tensor.numel(); ++i) {
+    const double x = tensor.at(i);
+    if (!std::isfinite(x)) {
+      ++s.not_finite;
+      continue;
+    }
+    s.min = std::min(s.min, x);
+    s.max = std::max(s.max, x);
+    const double delta = x - s.mean;
+    s.mean += delta / static_cast<double>(++n);
+    squares += delta * (x - s.mean);
+  }
+  if (n == 0) s.min = s.max = 0;
+  if (n > 0) s.deviation = std::sqrt(squares / static_cast<double>(n));
+  if (tensor.numel() > 0) s.not_finite *= count / tensor.numel();
+  if (count <= full) {
+    for (std::int64_t i = 0; i < count; ++i) s.elements.push_back(tensor.at(i));
+    s.text = to_string(tensor);
+  }
+  return s;
+}
+
+// --- the traversal -----------------------------------------------------------------------------------------------------
+
+// "5a" and "5b" belong to step 5.
+std::string group_of(const std::string& step) {
+  std::size_t digits = 0;
+  while (digits < step.size() && step[digits] >= '0' && step[digits] <= '9') ++digits;
+  const bool letter = digits > 0 && digits + 1 == step.size() && step[digits] >= 'a' && step[digits] <= 'z';
+  return letter ? step.substr(0, digits) : step;
+}
+
+class Traversal {
+ public:
+  Traversal(const Tape& tape, const DumpOptions& options)
+      : tape_(tape), options_(options), shown_(shown_nodes(tape, options)), labels_(tape, shown_) {}
+
+  Graph run() {
+    graph_.title = options_.title;
+    graph_.mode = tape_.mode();
+    graph_.tape_size = tape_.size();
+    scopes();
+    seeds();
+    resolve_steps();
+    nodes();
+    aliases();
+    edges();
+    order();
+    return std::move(graph_);
+  }
+
+ private:
+  void scopes();
+  void seeds();
+  void resolve_steps();
+  void nodes();
+  void aliases();
+  void edges();
+  void order();
+  void put_seeds(std::uint32_t sweep);
+  void put(GraphItem item, std::uint32_t sweep, const std::string& step, std::size_t scope);
+  GraphNode make_node(NodeId id) const;
+  Role role_of(NodeId id) const;
+  bool reads_forward(NodeId id, NodeId in) const;
+  std::string place(const Location& where) const { return where ? to_string(where) : std::string(); }
+
+  const Tape& tape_;
+  const DumpOptions& options_;
+  std::vector<bool> shown_;
+  Labels labels_;
+  Graph graph_;
+  std::vector<std::string> steps_;
+  std::vector<bool> carries_;               // holds a cotangent of the sweep that recorded it
+  std::vector<std::uint32_t> seeds_sweep_;  // the sweep that a node outside of sweeps is a seed of, or 0
+  std::map<std::uint32_t, std::vector<std::size_t>> waiting_;  // seeds whose sweep has not begun
+  std::vector<std::size_t> alias_index_;    // by entry of Tape::names()
+};
+
+void Traversal::scopes() {
+  for (std::uint32_t i = 0; i < tape_.scopes().size(); ++i) {
+    const Scope& scope = tape_.scopes()[i];
+    GraphScope out;
+    out.name = scope.name;
+    out.parent = scope.parent;
+    const std::string& above = i == 0 ? out.path : graph_.scopes[scope.parent].path;
+    out.path = above.empty() ? out.name : fmt::format("{}.{}", above, out.name);
+    out.where = place(scope.where);
+    graph_.scopes.push_back(std::move(out));
+  }
+}
+
+// A rule sees its cotangent, its output and its inputs; what it reads from outside of the sweep and is neither of the
+// latter two is the cotangent that the sweep began with.
+bool Traversal::reads_forward(NodeId id, NodeId in) const {
+  const Node& node = tape_.node(id);
+  if (tape_.node(in).sweep == node.sweep) return !carries_[in];
+  if (node.origin == kNoNode || tape_.node(in).row == &kConstant) return true;
+  if (node.accumulation) return false;
+  if (in == node.origin) return true;
+  const Node& origin = tape_.node(node.origin);
+  for (std::size_t i = 0; i < origin.inputs; ++i) {
+    if (tape_.input(origin, i) == in) return true;
+  }
+  return false;
+}
+
+void Traversal::seeds() {
+  carries_.assign(tape_.size(), false);
+  seeds_sweep_.assign(tape_.size(), 0);
+  std::vector<bool> forward_use(tape_.size());
+  for (NodeId id = 0; id < tape_.size(); ++id) {
+    const Node& node = tape_.node(id);
+    bool constants = node.inputs > 0;
+    for (std::size_t i = 0; i < node.inputs; ++i) {
+      const NodeId in = tape_.input(node, i);
+      constants = constants && tape_.node(in).row == &kConstant;
+      if (node.sweep == 0) {
+        forward_use[in] = true;
+      } else if (!reads_forward(id, in)) {
+        carries_[id] = true;
+        if (tape_.node(in).sweep == 0 && seeds_sweep_[in] == 0) seeds_sweep_[in] = node.sweep;
+      }
+    }
+    // The gradient of a scalar begins with the literal 1.
+    if (node.sweep != 0 && constants) carries_[id] = true;
+  }
+  // A forward value that happens to be a cotangent too stays where it is.
+  for (NodeId id = 0; id < tape_.size(); ++id) {
+    if (forward_use[id]) seeds_sweep_[id] = 0;
+  }
+}
+
+void Traversal::resolve_steps() {
+  steps_.resize(tape_.size());
+  bool any = false;
+  for (NodeId id = static_cast<NodeId>(tape_.size()); id-- > 0;) {
+    steps_[id] = tape_.node(id).step;
+    any = any || !steps_[id].empty();
+    if (steps_[id].empty() && labels_.folded_into(id) != kNoNode) steps_[id] = steps_[labels_.folded_into(id)];
+  }
+  for (NodeId id = 0; id < tape_.size() && any; ++id) {
+    const Node& node = tape_.node(id);
+    if (!steps_[id].empty() || node.origin == kNoNode) continue;
+    steps_[id] = steps_[node.origin];
+    if (steps_[id].empty() && tape_.node(node.origin).row->kind == Kind::source) steps_[id] = "0";
+  }
+}
+
+Role Traversal::role_of(NodeId id) const {
+  const Node& node = tape_.node(id);
+  if (labels_.is_literal(id)) return Role::constant;
+  if (node.sweep != 0) return node.accumulation ? Role::accumulation : Role::backward;
+  if (seeds_sweep_[id] != 0) return Role::seed;
+  return node.row->kind == Kind::source ? Role::leaf : Role::forward;
+}
+
+GraphNode Traversal::make_node(NodeId id) const {
+  const Node& node = tape_.node(id);
+  GraphNode out;
+  out.id = id;
+  out.op = node.row->name;
+  out.kind = node.row->kind;
+  if (labels_.first(id) != kNoEntry) {
+    out.name = labels_.text(labels_.first(id));
+    out.cotangent_of = tape_.names()[labels_.first(id)].of;
+  }
+  out.formula = labels_.formula(id);
+  out.step = steps_[id];
+  out.scope = node.scope;
+  out.role = role_of(id);
+  out.sweep = node.sweep;
+  out.origin = node.origin;
+  out.folded_into = labels_.folded_into(id);
+  for (std::size_t i = 0; i < node.inputs; ++i) out.inputs.push_back(tape_.input(node, i));
+  for (const Attr& attr : node.attrs) {
+    const std::string both = to_string(Attrs(std::span(&attr, 1)));
+    out.attrs.emplace_back(attr.name, both.substr(attr.name.size() + 1));
+  }
+  out.shape = node.value.shape();
+  out.dtype = node.value.dtype();
+  out.bytes = static_cast<std::size_t>(out.shape.numel()) * size_of(out.dtype);
+  out.uses = labels_.uses(id);
+  out.presence = node.presence;
+  out.where = place(node.where);
+  if (options_.values) out.value = summary(tape_, id, options_.full_values);
+  return out;
+}
+
+void Traversal::nodes() {
+  for (NodeId id = 0; id < tape_.size(); ++id) {
+    if (!shown_[id]) continue;
+    graph_.nodes.push_back(make_node(id));
+    if (graph_.nodes.back().role != Role::constant) ++graph_.scopes[tape_.node(id).scope].nodes;
+  }
+}
+
+void Traversal::aliases() {
+  alias_index_.assign(tape_.names().size(), kNoIndex);
+  for (std::uint32_t i = 0; i < tape_.names().size(); ++i) {
+    const NameEntry& entry = tape_.names()[i];
+    if (labels_.text(i).empty() || !shown_[entry.node]) continue;
+    graph_.nodes[graph_.index_of(entry.node)].names.push_back(labels_.text(i));
+    if (!labels_.is_alias(i)) continue;
+    const std::uint32_t same = labels_.alias_of(i);
+    const bool cotangent = entry.kind != NameKind::given;
+    const NodeId home = cotangent && entry.origin != kNoNode ? entry.origin : entry.node;
+    GraphAlias alias;
+    alias.name = labels_.text(i);
+    alias.same_as = same == kNoEntry ? labels_.label(entry.node) : labels_.text(same);
+    alias.node = entry.node;
+    alias.of = entry.of;
+    alias.origin = entry.origin;
+    if (same != kNoEntry) alias.parent = alias_index_[same];
+    alias.step = steps_[home];
+    alias.scope = tape_.node(home).scope;
+    alias.sweep = cotangent ? entry.sweep : tape_.node(entry.node).sweep;
+    alias.where = place(tape_.node(home).where);
+    alias_index_[i] = graph_.aliases.size();
+    graph_.aliases.push_back(std::move(alias));
+  }
+}
+
+void Traversal::edges() {
+  std::vector<bool> noted(tape_.size());
+  for (const GraphNode& node : graph_.nodes) {
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      const NodeId in = node.inputs[i];
+      if (labels_.is_literal(in)) continue;
+      GraphEdge edge;
+      edge.from = in;
+      edge.to = node.id;
+      edge.input = i;
+      if (const std::uint32_t entry = labels_.known_as(node.id, i); entry != kNoEntry) edge.alias = alias_index_[entry];
+      edge.backward = node.sweep != 0;
+      edge.cotangent = edge.backward && !reads_forward(node.id, in);
+      graph_.edges.push_back(edge);
+      if (!shown_[in] && !noted[in]) {
+        noted[in] = true;
+        graph_.outside.emplace_back(in, labels_.label(in));
+      }
+    }
+  }
+  std::ranges::sort(graph_.outside);
+}
+
+// Seeds were recorded before their sweep; they are shown at its head.
+void Traversal::put_seeds(std::uint32_t sweep) {
+  const auto found = waiting_.find(sweep);
+  if (found == waiting_.end()) return;
+  const std::vector<std::size_t> seeds = std::move(found->second);
+  waiting_.erase(found);
+  for (std::size_t i : seeds) put({false, i}, sweep, graph_.nodes[i].step, graph_.nodes[i].scope);
+}
+
+void Traversal::put(GraphItem item, std::uint32_t sweep, const std::string& step, std::size_t scope) {
+  if (graph_.sections.empty() || graph_.sections.back().sweep != sweep) {
+    graph_.sections.push_back({"", sweep, {}});
+    put_seeds(sweep);
+  }
+  std::vector<GraphStep>& steps = graph_.sections.back().steps;
+  const std::string label = group_of(step);
+  if (steps.empty() || steps.back().label != label || steps.back().scope != scope) {
+    steps.push_back({label, scope, {}});
+  }
+  steps.back().items.push_back(item);
+}
+
+void Traversal::order() {
+  std::size_t next = 0;  // the next alias
+  std::vector<NodeId> positions;
+  for (std::uint32_t i = 0; i < alias_index_.size(); ++i) {
+    if (alias_index_[i] != kNoIndex) positions.push_back(tape_.names()[i].position);
+  }
+  for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
+    if (graph_.nodes[i].role == Role::seed) waiting_[seeds_sweep_[graph_.nodes[i].id]].push_back(i);
+  }
+  const auto put_aliases = [&](NodeId before) {
+    for (; next < positions.size() && positions[next] <= before; ++next) {
+      const GraphAlias& alias = graph_.aliases[next];
+      put({true, next}, alias.sweep, alias.step, alias.scope);
+    }
+  };
+  for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
+    const GraphNode& node = graph_.nodes[i];
+    put_aliases(node.id);
+    if (node.role == Role::constant || node.role == Role::seed) continue;
+    put({false, i}, node.sweep, node.step, node.scope);
+  }
+  put_aliases(kNoNode);
+  while (!waiting_.empty()) put_seeds(waiting_.begin()->first);  // of sweeps that are not shown
+  std::uint32_t sweeps = 0;
+  for (const GraphSection& section : graph_.sections) sweeps = std::max(sweeps, section.sweep);
+  bool forward = false;
+  for (GraphSection& section : graph_.sections) {
+    if (section.sweep != 0) {
+      section.title = sweeps == 1 ? "backward" : fmt::format("backward, sweep {}", section.sweep);
+    } else {
+      section.title = forward ? "forward, continued" : "forward";
+      forward = true;
+    }
+  }
+}
+
+}  // namespace
+
+std::string_view name(Role role) {
+  constexpr std::string_view kNames[] = {"leaf", "constant", "forward", "seed", "backward", "accumulation"};
+  return kNames[static_cast<std::size_t>(role)];
+}
+
+std::size_t Graph::index_of(NodeId id) const {
+  const auto found = std::ranges::lower_bound(nodes, id, {}, &GraphNode::id);
+  return found != nodes.end() && found->id == id ? static_cast<std::size_t>(found - nodes.begin()) : kNoIndex;
+}
+
+std::string Graph::label_of(NodeId id) const {
+  if (const std::size_t index = index_of(id); index != kNoIndex) {
+    const GraphNode& node = nodes[index];
+    if (node.role == Role::constant) return node.formula;
+    if (!node.name.empty()) return node.name;
+  } else if (const auto found = std::ranges::lower_bound(outside, id, {}, &std::pair<NodeId, std::string>::first);
+             found != outside.end() && found->first == id) {
+    return found->second;
+  }
+  return fmt::format("%{}", id);
+}
+
+Graph describe(const Tape& tape, const DumpOptions& options) { return Traversal(tape, options).run(); }
+
+}  // namespace ebb

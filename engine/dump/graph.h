@@ -1,0 +1,144 @@
+// The plain description of a graph, which every format of a dump is a writer over.
+//
+// Strings, numbers and indices only: no writer asks the tape anything, so that each is a loop over lists, and all of them
+// tell the same story. Building it takes time linear in the size of the tape.
+#pragma once
+
+#include <ebb/engine/dump/dump.h>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ebb {
+
+inline constexpr std::size_t kNoIndex = static_cast<std::size_t>(-1);
+
+enum class Role : std::uint8_t {
+  leaf,
+  constant,      ///< a literal, printed where it is used
+  forward,
+  seed,          ///< the cotangent that a sweep starts from
+  backward,
+  accumulation,  ///< adds up the contributions to one cotangent
+};
+std::string_view name(Role role);
+
+/// What the elements of a tensor are like, and the elements themselves where there are few.
+struct ValueSummary {
+  std::int64_t count = 0;
+  std::int64_t not_finite = 0;
+  double min = 0, max = 0, mean = 0, deviation = 0;  // of the finite ones
+  std::vector<double> elements;
+  std::string text;  // the elements as nested rows; empty where only the summary is shown
+};
+
+struct GraphNode {
+  NodeId id = kNoNode;
+  std::string op;
+  Kind kind = Kind::opaque;
+  std::string name;                // its first name in full; empty if it bears none
+  std::vector<std::string> names;  // all of them
+  std::string formula;             // what it is computed by: `x - mu`; empty for a leaf
+  std::string step;                // "2", "5a"; "0" for what a sweep does at the leaves; empty outside of steps
+  std::size_t scope = 0;           // index into Graph::scopes
+  Role role = Role::forward;
+  std::uint32_t sweep = 0;         // the sweep that recorded it, from 1; 0 outside
+  NodeId origin = kNoNode;         // the node whose derivative it is
+  NodeId cotangent_of = kNoNode;   // the node whose cotangent, or a contribution to it, this is
+  NodeId folded_into = kNoNode;    // the node whose formula spells this one out
+  std::vector<NodeId> inputs;
+  std::vector<std::pair<std::string, std::string>> attrs;
+  Shape shape;
+  DType dtype = DType::f32;
+  std::size_t bytes = 0;
+  std::size_t uses = 0;            // by how many inputs, on the whole tape
+  Presence presence = Presence::computed;
+  std::string where;               // `train.cpp:41`
+  std::optional<ValueSummary> value;
+};
+
+/// A further name of a node: `dgammax = dout`.
+struct GraphAlias {
+  std::string name;
+  std::string same_as;
+  NodeId node = kNoNode;
+  NodeId of = kNoNode;      // the node whose cotangent it names, if any
+  NodeId origin = kNoNode;  // the node whose rule passed the cotangent on, if any
+  std::size_t parent = kNoIndex;  // the alias that same_as is, if it is one
+  std::string step;
+  std::size_t scope = 0;
+  std::uint32_t sweep = 0;
+  std::string where;
+};
+
+struct GraphEdge {
+  NodeId from = kNoNode;
+  NodeId to = kNoNode;
+  std::size_t input = 0;          // which input of `to`
+  std::size_t alias = kNoIndex;   // the alias under which `to` knows `from`
+  bool backward = false;          // `to` was recorded by a sweep
+  bool cotangent = false;         // carries a cotangent; otherwise a sweep reads a forward value
+};
+
+/// A node, or an alias between nodes: one line of a dump.
+struct GraphItem {
+  bool alias = false;
+  std::size_t index = 0;  // into Graph::nodes or Graph::aliases
+};
+
+/// Consecutive items of one step: 5a and 5b are one.
+struct GraphStep {
+  std::string label;
+  std::size_t scope = 0;
+  std::vector<GraphItem> items;
+};
+
+/// A stretch of the tape: forward, or one sweep.
+struct GraphSection {
+  std::string title;
+  std::uint32_t sweep = 0;
+  std::vector<GraphStep> steps;
+};
+
+struct GraphScope {
+  std::string path;
+  std::string name;
+  std::size_t parent = 0;
+  std::size_t nodes = 0;  // how many nodes of this description are in it, not counting scopes inside
+  std::string where;
+};
+
+struct Graph {
+  std::string title;
+  Tape::Mode mode = Tape::Mode::eager;
+  std::size_t tape_size = 0;             // nodes on the whole tape
+  std::vector<GraphNode> nodes;          // by id
+  std::vector<GraphAlias> aliases;       // in the order they were given
+  std::vector<GraphEdge> edges;          // into the nodes above; from may be outside
+  std::vector<GraphSection> sections;    // in reading order; literals are in none
+  std::vector<GraphScope> scopes;        // [0] is the tape itself
+  std::vector<std::pair<NodeId, std::string>> outside;  // nodes that are used but not shown
+
+  /// The index of a node, or kNoIndex if it is not shown.
+  std::size_t index_of(NodeId id) const;
+  /// What a reader calls a node: its name, or `%12`.
+  std::string label_of(NodeId id) const;
+};
+
+/// Describes the part of `tape` that the options ask for.
+Graph describe(const Tape& tape, const DumpOptions& options = {});
+
+std::string write_text(const Graph& graph, const DumpOptions& options);
+std::string write_dot(const Graph& graph, const DumpOptions& options);
+
+/// The text with what a table or a label cannot hold made visible: newlines and other control characters, and bytes that
+/// are not UTF-8, as `\n`, `\x07`.
+std::string printable(std::string_view text);
+
+/// How many columns a terminal needs for UTF-8 text, at one per code point.
+std::size_t columns(std::string_view text);
+
+}  // namespace ebb

@@ -1,0 +1,164 @@
+#include <ebb/engine/dump/labels.h>
+
+#include <ebb/engine/tape/structural.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <ranges>
+
+namespace ebb::detail {
+namespace {
+
+constexpr std::size_t kLongestPart = 48;  // a longer formula is not spelled out inside another
+
+lane::Symbol literal(const Tensor& value) {
+  std::string text = value.dtype() == DType::boolean ? (value.at(0) != 0 ? "true" : "false")
+                                                      : fmt::format("{}", value.at(0));
+  if (value.dtype() == DType::f32) text = fmt::format("{}", static_cast<float>(value.at(0)));
+  return {text, text.starts_with('-') ? 4 : 9};
+}
+
+}  // namespace
+
+Labels::Labels(const Tape& tape, const std::vector<bool>& shown)
+    : tape_(tape),
+      texts_(tape.name_texts()),
+      first_(tape.size(), kNoEntry),
+      uses_(tape.size()),
+      folded_(tape.size(), kNoNode),
+      formulas_(tape.size()) {
+  index_names();
+  fold(shown);
+  for (NodeId id = 0; id < tape_.size(); ++id) formulas_[id] = formula_of(id);
+}
+
+void Labels::index_names() {
+  for (std::uint32_t i = 0; i < texts_.size(); ++i) {
+    if (texts_[i].empty()) continue;
+    ++bearers_[texts_[i]];
+    const NameEntry& entry = tape_.names()[i];
+    // A literal is printed as its value, so that all names of its cotangents are further names.
+    const bool anonymous = entry.kind != NameKind::given && tape_.node(entry.node).row == &kConstant;
+    if (first_[entry.node] == kNoEntry && !anonymous) first_[entry.node] = i;
+    if (entry.kind != NameKind::given) cotangents_[{entry.node, entry.of, entry.sweep}].push_back(i);
+  }
+}
+
+bool Labels::is_alias(std::uint32_t entry) const {
+  return !texts_[entry].empty() && first_[tape_.names()[entry].node] != entry;
+}
+
+bool Labels::is_literal(NodeId id) const { return tape_.node(id).row == &kConstant && first_[id] == kNoEntry; }
+
+std::string Labels::label(NodeId id) const {
+  if (first_[id] != kNoEntry) return texts_[first_[id]];
+  return is_literal(id) ? literal(tape_.node(id).value).text : fmt::format("%{}", id);
+}
+
+// An unnamed node that only one other uses, recorded for the same purpose, is spelled out in that one's formula if a name
+// stands at the end: `dvar = 0.5 / sqrtvar * dsqrtvar` says more than two lines with a number between them.
+void Labels::fold(const std::vector<bool>& shown) {
+  std::vector<NodeId> user(tape_.size(), kNoNode);
+  std::vector<std::size_t> slot(tape_.size());
+  for (NodeId id = 0; id < tape_.size(); ++id) {
+    const Node& node = tape_.node(id);
+    for (std::size_t i = 0; i < node.inputs; ++i) {
+      const NodeId in = tape_.input(node, i);
+      ++uses_[in];
+      user[in] = id;
+      slot[in] = i;
+    }
+  }
+  for (NodeId id = static_cast<NodeId>(tape_.size()); id-- > 0;) {
+    const Node& node = tape_.node(id);
+    if (node.inputs == 0 || first_[id] != kNoEntry || uses_[id] != 1 || !shown[id] || !shown[user[id]]) continue;
+    const Node& consumer = tape_.node(user[id]);
+    const bool end = first_[user[id]] != kNoEntry || folded_[user[id]] != kNoNode;
+    if (end && node.sweep == consumer.sweep && node.origin == consumer.origin && node.scope == consumer.scope &&
+        mentions_once(*consumer.row, slot[id])) {
+      folded_[id] = user[id];
+    }
+  }
+}
+
+bool Labels::mentions_once(const Row& row, std::size_t slot) {
+  if (!row.expression) return true;
+  const auto [place, fresh] = once_.try_emplace({&row, slot}, false);
+  if (fresh) {
+    std::vector<lane::Symbol> probe(static_cast<std::size_t>(row.arity));
+    probe[slot].text = "\x01";
+    place->second = std::ranges::count(row.expression(probe).text, '\x01') == 1;
+  }
+  return place->second;
+}
+
+std::uint32_t Labels::known_as(NodeId id, std::size_t slot) const {
+  const Node& node = tape_.node(id);
+  const NodeId in = tape_.input(node, slot);
+  if (is_literal(in) || folded_[in] == id) return kNoEntry;
+  if (node.origin != kNoNode && node.sweep != 0) {
+    if (const auto found = cotangents_.find({in, node.origin, node.sweep}); found != cotangents_.end()) {
+      // Two contributions may be one node: dv = dv1 + dv2 where v + v passed the same cotangent on twice.
+      std::size_t before = 0;
+      for (std::size_t i = 0; i < slot; ++i) before += tape_.input(node, i) == in ? 1 : 0;
+      return found->second[std::min(before, found->second.size() - 1)];
+    }
+  }
+  return first_[in];
+}
+
+std::uint32_t Labels::alias_of(std::uint32_t i) const {
+  const NameEntry& entry = tape_.names()[i];
+  if (entry.kind != NameKind::given && entry.origin != kNoNode) {
+    const auto found = cotangents_.find({entry.node, entry.origin, entry.sweep});
+    if (found != cotangents_.end() && found->second.front() < i) {
+      const auto& all = found->second;
+      return *std::prev(std::ranges::lower_bound(all, i));
+    }
+  }
+  return first_[entry.node];
+}
+
+std::string Labels::qualified(std::uint32_t entry, std::uint32_t scope) const {
+  const std::string& text = texts_[entry];
+  const NameEntry& named = tape_.names()[entry];
+  const std::uint32_t home = tape_.node(named.kind == NameKind::given ? named.node : named.of).scope;
+  if (home == scope || bearers_.at(text) == 1) return text;
+  const std::string path = tape_.scope_path(home);
+  return path.empty() ? text : fmt::format("{}/{}", path, text);
+}
+
+lane::Symbol Labels::operand(NodeId id, std::size_t slot) {
+  const NodeId in = tape_.input(tape_.node(id), slot);
+  if (is_literal(in)) return literal(tape_.node(in).value);
+  if (folded_[in] == id) {
+    if (formulas_[in].text.size() <= kLongestPart) return formulas_[in];
+    folded_[in] = kNoNode;
+  }
+  const std::uint32_t entry = known_as(id, slot);
+  return {entry == kNoEntry ? fmt::format("%{}", in) : qualified(entry, tape_.node(id).scope)};
+}
+
+lane::Symbol Labels::formula_of(NodeId id) {
+  const Node& node = tape_.node(id);
+  if (node.row == &kConstant) return literal(node.value);
+  if (node.inputs == 0 && node.attrs.empty()) return {};
+  std::vector<lane::Symbol> operands(node.inputs);
+  for (std::size_t i = 0; i < operands.size(); ++i) operands[i] = operand(id, i);
+  if (node.row->expression) return node.row->expression(operands);
+  std::string arguments;
+  for (const lane::Symbol& symbol : operands) {
+    if (!arguments.empty()) arguments += ", ";
+    arguments += symbol.text;
+  }
+  for (const Attr& attr : node.attrs) {
+    const bool* flag = std::get_if<bool>(&attr.value);
+    if (flag && !*flag) continue;
+    if (!arguments.empty()) arguments += ", ";
+    arguments += to_string(Attrs(std::span(&attr, 1)));
+  }
+  return lane::prefix(node.row->name, arguments);
+}
+
+}  // namespace ebb::detail

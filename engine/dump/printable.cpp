@@ -1,0 +1,60 @@
+#include <ebb/engine/dump/graph.h>
+
+#include <fmt/format.h>
+
+namespace ebb {
+namespace {
+
+// The length of the UTF-8 sequence at the start of `text`, or 0 if it is not one. Overlong forms, surrogates and code
+// points past U+10FFFF are not, as XML would reject them.
+std::size_t sequence(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned lead = byte(0);
+  const std::size_t n = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3
+                        : lead >= 0xf0 && lead < 0xf5                 ? 4
+                                                                      : 0;
+  if (n == 0 || text.size() < n) return 0;
+  for (std::size_t i = 1; i < n; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  if (n > 2) {
+    const unsigned second = byte(1);
+    if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second >= 0xa0) || (lead == 0xf0 && second < 0x90) ||
+        (lead == 0xf4 && second >= 0x90)) {
+      return 0;
+    }
+  }
+  return n;
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const std::size_t n = sequence(text);
+    const unsigned byte = static_cast<unsigned char>(text[0]);
+    if (byte == '\n') {
+      out += "\\n";
+    } else if (byte == '\t') {
+      out += "\\t";
+    } else if (n == 0 || byte < 0x20 || byte == 0x7f) {
+      out += fmt::format("\\x{:02x}", byte);
+    } else if (n == 2 && byte == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0) {  // control characters, too
+      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(text[1]));
+    } else {
+      out += text.substr(0, n);
+    }
+    text.remove_prefix(n == 0 ? 1 : n);
+  }
+  return out;
+}
+
+std::size_t columns(std::string_view text) {
+  std::size_t count = 0;
+  for (const char c : text) count += (static_cast<unsigned char>(c) & 0xc0) == 0x80 ? 0 : 1;
+  return count;
+}
+
+}  // namespace ebb

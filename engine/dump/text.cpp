@@ -1,0 +1,200 @@
+// The dump as an aligned table: one line per node and per alias, in the order of recording, a heading per sweep.
+#include <ebb/engine/dump/graph.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+namespace ebb {
+namespace {
+
+// A cell wider than this does not widen its column.
+constexpr std::size_t kWidest = 56;
+
+enum Column : std::size_t { kStep, kId, kName, kFormula, kOp, kType, kNote, kScope, kLine, kColumns };
+using Line = std::array<std::string, kColumns>;
+
+struct TableRow {
+  Line cells;
+  const GraphNode* node = nullptr;
+  bool backward = false;
+};
+
+class Table {
+ public:
+  Table(const Graph& graph, const DumpOptions& options) : graph_(graph), options_(options) {}
+
+  std::string write() {
+    heading();
+    collect();
+    measure();
+    for (std::size_t i = 0; i < graph_.sections.size(); ++i) section(graph_.sections[i], rows_[i]);
+    literals();
+    return std::move(out_);
+  }
+
+ private:
+  void heading();
+  void collect();
+  void measure();
+  void section(const GraphSection& section, const std::vector<TableRow>& rows);
+  void line(const TableRow& row, bool header);
+  void values(const GraphNode& node);
+  void literals();
+  TableRow row_of(const GraphNode& node) const;
+  TableRow row_of(const GraphAlias& alias) const;
+  std::string scope_of(std::size_t scope) const { return printable(graph_.scopes[scope].path); }
+
+  const Graph& graph_;
+  const DumpOptions& options_;
+  std::vector<std::vector<TableRow>> rows_;  // by section
+  std::array<std::size_t, kColumns> widths_{};
+  std::string out_;
+};
+
+void Table::heading() {
+  if (!graph_.title.empty()) out_ += printable(graph_.title) + "\n";
+  const std::size_t shown = graph_.nodes.size();
+  out_ += shown == graph_.tape_size ? fmt::format("tape: {} node{}", shown, shown == 1 ? "" : "s")
+                                    : fmt::format("tape: {} of {} nodes", shown, graph_.tape_size);
+  out_ += graph_.mode == Tape::Mode::trace ? ", traced (no values)\n" : "\n";
+}
+
+TableRow Table::row_of(const GraphNode& node) const {
+  TableRow row;
+  row.node = &node;
+  row.backward = node.sweep != 0 || node.role == Role::seed;
+  row.cells[kStep] = printable(node.step);
+  row.cells[kId] = fmt::format("%{}", node.id);
+  row.cells[kName] = printable(node.name);
+  if (!node.formula.empty()) row.cells[kFormula] = "= " + printable(node.formula);
+  row.cells[kOp] = node.op;
+  row.cells[kType] = fmt::format("{}{}", name(node.dtype), to_string(node.shape));
+  if (node.role == Role::accumulation) {
+    row.cells[kNote] = "sum at " + printable(graph_.label_of(node.origin));
+  } else if (node.origin != kNoNode) {
+    row.cells[kNote] = "rule of " + printable(graph_.label_of(node.origin));
+  } else if (node.role == Role::seed) {
+    row.cells[kNote] = "cotangent";
+  }
+  row.cells[kScope] = scope_of(node.scope);
+  row.cells[kLine] = node.where;
+  return row;
+}
+
+TableRow Table::row_of(const GraphAlias& alias) const {
+  TableRow row;
+  row.backward = alias.sweep != 0;
+  row.cells[kStep] = printable(alias.step);
+  row.cells[kName] = printable(alias.name);
+  row.cells[kFormula] = "= " + printable(alias.same_as);
+  if (alias.origin != kNoNode) row.cells[kNote] = "rule of " + printable(graph_.label_of(alias.origin));
+  row.cells[kScope] = scope_of(alias.scope);
+  row.cells[kLine] = alias.where;
+  return row;
+}
+
+void Table::collect() {
+  for (const GraphSection& section : graph_.sections) {
+    std::vector<TableRow>& rows = rows_.emplace_back();
+    for (const GraphStep& step : section.steps) {
+      for (const GraphItem& item : step.items) {
+        rows.push_back(item.alias ? row_of(graph_.aliases[item.index]) : row_of(graph_.nodes[item.index]));
+      }
+    }
+  }
+}
+
+constexpr std::array<std::string_view, kColumns> kTitles{"step", "id",   "name",  "  formula", "op",
+                                                         "type", "note", "scope", "line"};
+
+// A column without content is left out, its heading too.
+void Table::measure() {
+  for (const std::vector<TableRow>& rows : rows_) {
+    for (const TableRow& row : rows) {
+      for (std::size_t c = 0; c < kColumns; ++c) {
+        const std::size_t width = columns(row.cells[c]);
+        if (width > 0) widths_[c] = std::max({widths_[c], std::min(width, kWidest), kTitles[c].size()});
+      }
+    }
+  }
+  if (!options_.source_lines) widths_[kLine] = 0;
+}
+
+void Table::line(const TableRow& row, bool header) {
+  std::string text;
+  for (std::size_t c = 0; c < kColumns; ++c) {
+    if (widths_[c] == 0) continue;
+    std::string cell = row.cells[c];
+    const std::size_t width = columns(cell);
+    if (width < widths_[c]) cell.append(widths_[c] - width, ' ');
+    if (options_.color && c == kName && !header) {
+      cell = fmt::format("\x1b[1;{}m{}\x1b[0m", row.backward ? 31 : 34, cell);
+    } else if (options_.color && (header || c == kNote || c == kScope || c == kLine)) {
+      cell = fmt::format("\x1b[2m{}\x1b[0m", cell);
+    }
+    text += c == kFormula ? " " : "  ";
+    text += cell;
+  }
+  while (text.ends_with(' ')) text.pop_back();
+  out_ += text + "\n";
+}
+
+void Table::values(const GraphNode& node) {
+  if (!options_.values) return;
+  if (!node.value) {
+    if (node.presence == Presence::released) out_ += "          (released)\n";
+    return;
+  }
+  const ValueSummary& value = *node.value;
+  if (value.text.empty()) {
+    out_ += fmt::format("          {} values: min {:.6g}, mean {:.6g}, max {:.6g}, deviation {:.6g}", value.count,
+                        value.min, value.mean, value.max, value.deviation);
+    out_ += value.not_finite > 0 ? fmt::format(", {} not finite\n", value.not_finite) : "\n";
+    return;
+  }
+  std::size_t begin = 0;
+  while (begin != std::string::npos) {
+    const std::size_t end = value.text.find('\n', begin);
+    out_ += "          " + value.text.substr(begin, end - begin) + "\n";
+    begin = end == std::string::npos ? end : end + 1;
+  }
+}
+
+void Table::section(const GraphSection& section, const std::vector<TableRow>& rows) {
+  out_ += options_.color ? fmt::format("\n\x1b[1m{}\x1b[0m\n", section.title) : fmt::format("\n{}\n", section.title);
+  TableRow titles;
+  for (std::size_t c = 0; c < kColumns; ++c) titles.cells[c] = kTitles[c];
+  line(titles, true);
+  for (const TableRow& row : rows) {
+    line(row, false);
+    if (row.node) values(*row.node);
+  }
+}
+
+void Table::literals() {
+  std::string text = "literals:";
+  bool any = false;
+  for (const GraphNode& node : graph_.nodes) {
+    if (node.role != Role::constant) continue;
+    const std::string item = fmt::format("{}%{} = {}", any ? ", " : " ", node.id, node.formula);
+    const std::size_t last = text.find_last_of('\n');
+    text += item;
+    if (text.size() - (last == std::string::npos ? 0 : last) > 110) text += "\n         ";
+    any = true;
+  }
+  if (any) out_ += "\n" + text.substr(0, text.find_last_not_of(" \n") + 1) + "\n";
+}
+
+}  // namespace
+
+std::string write_text(const Graph& graph, const DumpOptions& options) { return Table(graph, options).write(); }
+
+std::string dump(const Tape& tape, const DumpOptions& options) {
+  const Graph graph = describe(tape, options);
+  return options.format == DumpFormat::dot ? write_dot(graph, options) : write_text(graph, options);
+}
+
+}  // namespace ebb

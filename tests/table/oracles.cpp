@@ -1,0 +1,274 @@
+// Naive long double loops for the rows that are not elementwise. They are written from the documentation, index by
+// index.
+#include <cmath>
+
+#include "tests/table/table.h"
+
+namespace ebb::test {
+namespace {
+
+using Index = std::vector<std::int64_t>;
+using Inputs = std::vector<Dense>;
+
+// Calls f(index, position) for every element, in row-major order.
+template <class F>
+void each(const Shape& shape, F f) {
+  Index index(static_cast<std::size_t>(shape.rank()), 0);
+  const std::int64_t n = shape.numel();
+  for (std::int64_t i = 0; i < n; ++i) {
+    f(index, static_cast<std::size_t>(i));
+    for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+      if (++index[static_cast<std::size_t>(axis)] < shape[axis]) break;
+      index[static_cast<std::size_t>(axis)] = 0;
+    }
+  }
+}
+
+// The position of an index in a tensor; trailing axes are aligned and a size of 1 repeats.
+std::size_t position(const Shape& shape, const Index& index) {
+  std::int64_t at = 0;
+  const std::size_t extra = index.size() - static_cast<std::size_t>(shape.rank());
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    at = at * shape[axis] + (shape[axis] == 1 ? 0 : index[extra + static_cast<std::size_t>(axis)]);
+  }
+  return static_cast<std::size_t>(at);
+}
+
+Expected exact(Dense value) {
+  Expected out{std::move(value), {}};
+  out.scale = out.value.at;
+  return out;
+}
+
+Dense make(const Shape& shape) { return {shape, std::vector<long double>(static_cast<std::size_t>(shape.numel()))}; }
+
+template <class F>
+Expected moved(const Shape& shape, const Dense& x, F from) {
+  Dense out = make(shape);
+  each(shape, [&](const Index& index, std::size_t i) { out.at[i] = x.at[position(x.shape, from(index))]; });
+  return exact(std::move(out));
+}
+
+Expected elementwise(const Row& row, const Inputs& in) {
+  Shape shape = in[0].shape;
+  for (const Dense& x : in) shape = *broadcast(shape, x.shape);
+  Dense out = make(shape);
+  each(shape, [&](const Index& index, std::size_t i) {
+    std::array<long double, 3> x{};
+    for (std::size_t k = 0; k < in.size(); ++k) x[k] = in[k].at[position(in[k].shape, index)];
+    out.at[i] = row.oracle(x.data());
+  });
+  return exact(std::move(out));
+}
+
+Expected reduction(const Row& row, const Inputs& in, const Attrs& attrs) {
+  const IntList& axes = attrs.list("axes");
+  const bool largest = row.name == "max";
+  const Shape kept = reduced_shape(in[0].shape, axes, true);
+  Expected out{make(kept), std::vector<long double>(static_cast<std::size_t>(kept.numel()))};
+  if (largest) std::fill(out.value.at.begin(), out.value.at.end(), -INFINITY);
+  each(in[0].shape, [&](const Index& index, std::size_t i) {
+    const std::size_t to = position(kept, index);
+    const long double x = in[0].at[i];
+    out.value.at[to] = largest ? std::max(out.value.at[to], x) : out.value.at[to] + x;
+    out.scale[to] += std::abs(x);
+  });
+  if (row.name == "mean") {
+    const long double n = static_cast<long double>(in[0].shape.numel()) / static_cast<long double>(kept.numel());
+    for (long double& v : out.value.at) v /= n;
+    for (long double& v : out.scale) v /= n;
+  }
+  out.value.shape = reduced_shape(in[0].shape, axes, attrs.flag("keepdim"));
+  return out;
+}
+
+Expected matmul(const Inputs& in, const Attrs& attrs) {
+  const auto flipped = [](const Dense& x, bool flip) {
+    if (!flip) return x;
+    Shape shape = x.shape;
+    std::swap(shape[shape.rank() - 1], shape[shape.rank() - 2]);
+    return moved(shape, x,
+                 [](Index i) {
+                   std::swap(i[i.size() - 1], i[i.size() - 2]);
+                   return i;
+                 })
+        .value;
+  };
+  const Dense a = flipped(in[0], attrs.flag("transpose_a"));
+  const Dense b = flipped(in[1], attrs.flag("transpose_b"));
+  const auto lead = [](const Shape& s) { return Shape(s.sizes().first(static_cast<std::size_t>(s.rank() - 2))); };
+  Shape shape = *broadcast(lead(a.shape), lead(b.shape));
+  shape.push_back(a.shape[a.shape.rank() - 2]);
+  shape.push_back(b.shape[b.shape.rank() - 1]);
+  Expected out{make(shape), std::vector<long double>(static_cast<std::size_t>(shape.numel()))};
+  each(shape, [&](const Index& index, std::size_t i) {
+    for (std::int64_t k = 0; k < a.shape[a.shape.rank() - 1]; ++k) {
+      Index left = index;
+      Index right = index;
+      left.back() = k;
+      right[right.size() - 2] = k;
+      const long double product = a.at[position(a.shape, left)] * b.at[position(b.shape, right)];
+      out.value.at[i] += product;
+      out.scale[i] += std::abs(product);
+    }
+  });
+  return out;
+}
+
+Expected gather(const Inputs& in, const Attrs& attrs) {
+  const auto axis = static_cast<std::size_t>(attrs.integer("axis"));
+  Dense out = make(in[1].shape);
+  each(in[1].shape, [&](Index index, std::size_t i) {
+    index[axis] = static_cast<std::int64_t>(in[1].at[i]);
+    out.at[i] = in[0].at[position(in[0].shape, index)];
+  });
+  return exact(std::move(out));
+}
+
+Expected scatter_add(const Inputs& in, const Attrs& attrs) {
+  const auto axis = static_cast<std::size_t>(attrs.integer("axis"));
+  Expected out = exact(in[0]);
+  for (long double& v : out.scale) v = std::abs(v);
+  each(in[1].shape, [&](Index index, std::size_t i) {
+    index[axis] = static_cast<std::int64_t>(in[1].at[i]);
+    out.value.at[position(in[0].shape, index)] += in[2].at[i];
+    out.scale[position(in[0].shape, index)] += std::abs(in[2].at[i]);
+  });
+  return out;
+}
+
+Expected slice(const Inputs& in, const Attrs& attrs) {
+  Shape shape = in[0].shape;
+  for (int i = 0; i < shape.rank(); ++i) {
+    shape[i] = 0;
+    const auto k = static_cast<std::size_t>(i);
+    for (std::int64_t at = attrs.list("starts")[k]; at < attrs.list("stops")[k]; at += attrs.list("steps")[k])
+      ++shape[i];
+  }
+  return moved(shape, in[0], [&](Index index) {
+    for (std::size_t k = 0; k < index.size(); ++k) {
+      index[k] = attrs.list("starts")[k] + index[k] * attrs.list("steps")[k];
+    }
+    return index;
+  });
+}
+
+Expected pad(const Inputs& in, const Attrs& attrs) {
+  Shape shape = in[0].shape;
+  for (int i = 0; i < shape.rank(); ++i) {
+    const auto k = static_cast<std::size_t>(i);
+    const std::int64_t gaps = shape[i] > 0 ? (shape[i] - 1) * attrs.list("interior")[k] : 0;
+    shape[i] += attrs.list("low")[k] + attrs.list("high")[k] + gaps;
+  }
+  Dense out = make(shape);
+  std::fill(out.at.begin(), out.at.end(), attrs.real("value"));
+  each(in[0].shape, [&](Index index, std::size_t i) {
+    for (std::size_t k = 0; k < index.size(); ++k) {
+      index[k] = attrs.list("low")[k] + index[k] * (attrs.list("interior")[k] + 1);
+    }
+    out.at[position(shape, index)] = in[0].at[i];
+  });
+  return exact(std::move(out));
+}
+
+Expected concat(const Inputs& in, const Attrs& attrs) {
+  const int axis = static_cast<int>(attrs.integer("axis"));
+  Shape shape = in[0].shape;
+  shape[axis] = 0;
+  for (const Dense& x : in) shape[axis] += x.shape[axis];
+  Dense out = make(shape);
+  std::int64_t start = 0;
+  for (const Dense& x : in) {
+    each(x.shape, [&](Index index, std::size_t i) {
+      index[static_cast<std::size_t>(axis)] += start;
+      out.at[position(shape, index)] = x.at[i];
+    });
+    start += x.shape[axis];
+  }
+  return exact(std::move(out));
+}
+
+Expected permute(const Inputs& in, const Attrs& attrs) {
+  const IntList& dims = attrs.list("dims");
+  Shape shape = in[0].shape;
+  for (int i = 0; i < shape.rank(); ++i) shape[i] = in[0].shape[static_cast<int>(dims[static_cast<std::size_t>(i)])];
+  return moved(shape, in[0], [&](const Index& index) {
+    Index from = index;
+    for (std::size_t i = 0; i < index.size(); ++i) from[static_cast<std::size_t>(dims[i])] = index[i];
+    return from;
+  });
+}
+
+Expected cross_entropy(const Inputs& in, bool gradient) {
+  const std::int64_t n = in[0].shape[0];
+  const std::int64_t classes = in[0].shape[1];
+  Expected out{make(gradient ? in[0].shape : Shape{n}), {}};
+  for (std::int64_t i = 0; i < n; ++i) {
+    const long double* const x = in[0].at.data() + i * classes;
+    const auto row = static_cast<std::size_t>(i);
+    const auto label = static_cast<std::int64_t>(in[1].at[row]);
+    long double total = 0;
+    for (std::int64_t c = 0; c < classes; ++c) total += std::exp(x[c]);
+    if (!gradient) {
+      out.value.at[row] = std::log(total) - x[label];
+      out.scale.push_back(std::log(total) + std::abs(x[label]) + 1);
+      continue;
+    }
+    for (std::int64_t c = 0; c < classes; ++c) {
+      const long double ct = in[2].at[row];
+      out.value.at[static_cast<std::size_t>(i * classes + c)] = (std::exp(x[c]) / total - (c == label ? 1 : 0)) * ct;
+      out.scale.push_back(std::abs(ct));
+    }
+  }
+  return out;
+}
+
+using Oracle = std::function<Expected(const Sample&, const Inputs&, const Attrs&)>;
+
+const std::map<std::string_view, Oracle>& oracles() {
+  const auto same = [](const Sample&, const Inputs& in, const Attrs&) { return exact(in[0]); };
+  const auto reduce = [](const Sample& s, const Inputs& in, const Attrs& a) { return reduction(*s.row, in, a); };
+  const auto to_shape = [](const Sample&, const Inputs& in, const Attrs& a) {
+    return moved(a.list("shape").shape(), in[0], [](const Index& index) { return index; });
+  };
+  static const std::map<std::string_view, Oracle> table{
+      {"sum", reduce},
+      {"mean", reduce},
+      {"max", reduce},
+      {"broadcast_to", to_shape},
+      {"detach", same},
+      {"reshape",
+       [](const Sample&, const Inputs& in, const Attrs& a) {
+         return exact({a.list("shape").shape(), in[0].at});
+       }},
+      {"cast",
+       [](const Sample&, const Inputs& in, const Attrs& a) {
+         Dense out = in[0];
+         const DType to{static_cast<std::uint8_t>(a.integer("dtype"))};
+         for (long double& v : out.at)
+           v = to == DType::i64 ? std::trunc(v) : to == DType::f32 ? static_cast<float>(v) : v;
+         return exact(std::move(out));
+       }},
+      {"matmul", [](const Sample&, const Inputs& in, const Attrs& a) { return matmul(in, a); }},
+      {"gather", [](const Sample&, const Inputs& in, const Attrs& a) { return gather(in, a); }},
+      {"scatter_add", [](const Sample&, const Inputs& in, const Attrs& a) { return scatter_add(in, a); }},
+      {"slice", [](const Sample&, const Inputs& in, const Attrs& a) { return slice(in, a); }},
+      {"pad", [](const Sample&, const Inputs& in, const Attrs& a) { return pad(in, a); }},
+      {"concat", [](const Sample&, const Inputs& in, const Attrs& a) { return concat(in, a); }},
+      {"permute", [](const Sample&, const Inputs& in, const Attrs& a) { return permute(in, a); }},
+      {"cross_entropy", [](const Sample&, const Inputs& in, const Attrs&) { return cross_entropy(in, false); }},
+      {"cross_entropy_grad", [](const Sample&, const Inputs& in, const Attrs&) { return cross_entropy(in, true); }},
+  };
+  return table;
+}
+
+}  // namespace
+
+bool has_oracle(const Row& row) { return row.oracle || oracles().contains(row.name); }
+
+Expected expected(const Sample& sample, const std::vector<Dense>& inputs) {
+  if (sample.row->oracle) return elementwise(*sample.row, inputs);
+  return oracles().at(sample.row->name)(sample, inputs, Attrs(sample.attrs));
+}
+
+}  // namespace ebb::test

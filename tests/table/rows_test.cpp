@@ -1,0 +1,151 @@
+// Loops over the rows: whatever is in the table is tested, without being named here.
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "tests/table/table.h"
+
+namespace ebb::test {
+namespace {
+
+constexpr DType kDTypes[] = {DType::f32, DType::f64, DType::i64};
+
+TEST(Rows, NamesAreDistinct) {
+  std::set<std::string_view> names;
+  for (const Row* row : all_rows()) {
+    EXPECT_TRUE(names.insert(row->name).second) << row->name;
+    EXPECT_EQ(find_row(row->name), row);
+  }
+  EXPECT_EQ(find_row("no such row"), nullptr);
+}
+
+// A row that these loops cannot reach must be a source, or one of the few private rows with tests of their own.
+TEST(Rows, EachIsTested) {
+  for (const Row* row : all_rows()) {
+    if (row->kind == Kind::source || row->name.starts_with("bn_")) continue;
+    EXPECT_TRUE(callable(*row)) << row->name << " has neither an oracle nor examples";
+    EXPECT_TRUE(has_oracle(*row)) << row->name << " has no oracle (tests/table/oracles.cpp)";
+  }
+}
+
+template <class F>
+void for_each_sample(F f) {
+  for (const Row* row : all_rows()) {
+    for (const DType dtype : kDTypes) {
+      for (const Sample& sample : samples_of(*row, dtype)) {
+        SCOPED_TRACE(sample.what);
+        f(sample);
+      }
+    }
+  }
+}
+
+TEST(Rows, KernelsGiveWhatTypeRulesSay) {
+  for_each_sample([](const Sample& sample) {
+    Tape tape;
+    const Var out = sample.record(tape);
+    const Tensor& value = out.value();
+    EXPECT_EQ(value.shape(), out.shape());
+    EXPECT_EQ(value.dtype(), out.dtype());
+    EXPECT_TRUE(value.has_buffer() || value.numel() == 0);
+  });
+}
+
+TEST(Rows, TracedTypesAreEagerTypes) {
+  for_each_sample([](const Sample& sample) {
+    Tape eager;
+    Tape trace(Tape::Mode::trace);
+    const Var a = sample.record(eager);
+    const Var b = sample.record(trace);
+    EXPECT_EQ(a.shape(), b.shape());
+    EXPECT_EQ(a.dtype(), b.dtype());
+    EXPECT_THROW(b.value(), UsageError);
+  });
+}
+
+TEST(Rows, ValuesMeetTheOracle) {
+  for_each_sample([](const Sample& sample) {
+    Tape tape;
+    const Var out = sample.record(tape);
+    std::vector<Dense> inputs;
+    for (const Tensor& t : sample.inputs) inputs.push_back(Dense::of(t));
+    const Expected want = expected(sample, inputs);
+    ASSERT_EQ(out.shape(), want.value.shape);
+    const Dense got = Dense::of(out.value());
+    const DType dtype = is_floating(out.dtype()) ? out.dtype() : DType::f64;
+    for (std::size_t i = 0; i < got.at.size(); ++i) {
+      ASSERT_TRUE(within_ulp(static_cast<double>(got.at[i]), want.value.at[i], want.scale[i], sample.row->ulp, dtype))
+          << "element " << i << " is " << static_cast<double>(got.at[i]) << ", should be "
+          << static_cast<double>(want.value.at[i]);
+    }
+  });
+}
+
+TEST(Rows, AnyNumberOfThreadsGivesTheSameBits) {
+  const int before = threads();
+  for_each_sample([](const Sample& sample) {
+    Tensor first;
+    for (const int n : {1, 2, 5}) {
+      set_threads(n);
+      Tape tape;
+      const Tensor value = sample.record(tape).value();
+      if (n == 1) first = value;
+      EXPECT_TRUE(identical(first, value)) << n << " threads";
+    }
+  });
+  set_threads(before);
+}
+
+// Rules run on every sample, at two orders, and give cotangents of the right type. That they are right is gradcheck's
+// business (derivatives_test.cpp).
+TEST(Rows, DerivativesHaveTheInputsType) {
+  for_each_sample([](const Sample& sample) {
+    Tape tape;
+    std::vector<Operand> operands;
+    for (const Tensor& t : sample.inputs) operands.emplace_back(tape.leaf(t));
+    const Var out = tape.record(*sample.row, operands, sample.attrs);
+    if (!is_floating(out.dtype())) return;
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+      if (!sample.row->vjp[i].differentiable() || !is_floating(operands[i].var().dtype())) continue;
+      const Var d = grad(sum(square(out)), operands[i].var());
+      EXPECT_EQ(d.shape(), operands[i].var().shape());
+      EXPECT_EQ(d.dtype(), operands[i].var().dtype());
+      EXPECT_EQ(grad(sum(square(d)), operands[i].var()).shape(), d.shape());
+    }
+  });
+}
+
+TEST(Rows, FormulasPrint) {
+  const std::map<std::string_view, std::string> formulas{
+      {"add", "a + b"},
+      {"neg", "-a"},
+      {"square", "a * a"},
+      {"sqrt", "sqrt(a)"},
+      {"reciprocal", "1 / a"},
+      {"exp", "exp(a)"},
+      {"log", "log(a)"},
+      {"tanh", "tanh(a)"},
+      {"sigmoid", "1 / (1 + exp(-a))"},
+      {"relu", "where(a <= 0, 0, a)"},
+      {"sub", "a - b"},
+      {"mul", "a * b"},
+      {"div", "a / b"},
+      {"less", "a < b"},
+      {"less_equal", "a <= b"},
+      {"greater", "a > b"},
+      {"greater_equal", "a >= b"},
+      {"equal", "a == b"},
+      {"not_equal", "a != b"},
+      {"where", "where(a, b, c)"},
+  };
+  const std::vector<std::string> names{"a", "b", "c"};
+  for (const Row* row : all_rows()) {
+    if (!row->expression) continue;
+    const auto found = formulas.find(row->name);
+    ASSERT_NE(found, formulas.end()) << row->name << ": " << row->expression(names);
+    EXPECT_EQ(row->expression(names), found->second);
+  }
+}
+
+}  // namespace
+}  // namespace ebb::test

@@ -1,0 +1,131 @@
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "tests/table/table.h"
+
+namespace ebb::test {
+namespace {
+
+// Elementwise calls: equal shapes, a row, a scalar, an outer product, three axes, nothing at all, and lengths around
+// the widths of packs.
+std::vector<std::vector<Shape>> groups(int arity) {
+  if (arity == 1) return {{{3}}, {{}}, {{3, 4}}, {{0, 3}}, {{1}}, {{7}}, {{16}}, {{17}}, {{31}}, {{1025}}};
+  std::vector<std::vector<Shape>> out{
+      {{3}, {3}},       {{3, 4}, {1, 4}},          {{}, {3, 4}}, {{4}, {3, 1}}, {{2, 1, 3}, {4, 1}}, {{0, 3}, {3}},
+      {{0, 3}, {0, 3}}, {{2, 3, 4, 5}, {3, 1, 5}}, {{1}, {17}},  {{33}, {33}},  {{5, 19}, {5, 1}},   {{1025}, {}},
+  };
+  if (arity == 3) {
+    for (auto& group : out) group.insert(group.begin(), group.back());
+    out.push_back({{4, 1}, {1, 3}, {}});
+    out.push_back({{}, {2, 3}, {2, 3}});
+  }
+  return out;
+}
+
+class Source {
+ public:
+  explicit Source(const Row& row) : row_(row) {}
+
+  double real() {
+    const Domain& d = row_.domain;
+    for (;;) {
+      const double x = std::uniform_real_distribution<double>(d.lo, d.hi)(bits_);
+      if (std::abs(x - d.kink) >= d.margin) return x;
+    }
+  }
+  std::int64_t integer(std::int64_t limit) {
+    return limit > 0 ? static_cast<std::int64_t>(bits_() % static_cast<std::uint64_t>(limit)) : 0;
+  }
+  Tensor tensor(const Shape& shape, DType dtype, std::int64_t limit = 0) {
+    Tensor out = Tensor::zeros(shape, dtype == DType::f32 ? DType::f64 : dtype);
+    with_type(out.dtype(), [&]<class T>(std::type_identity<T>) {
+      for (T& v : out.mutable_data<T>()) {
+        if constexpr (std::is_same_v<T, bool>) {
+          v = bits_() % 2 != 0;
+        } else if constexpr (std::is_same_v<T, std::int64_t>) {
+          v = limit > 0 ? integer(limit) : integer(13) - 6;
+        } else {
+          v = real();
+        }
+      }
+    });
+    return out.to(dtype);
+  }
+
+ private:
+  const Row& row_;
+  std::mt19937_64 bits_{20170701};
+};
+
+void describe_sample(Sample& sample) {
+  sample.what = std::string(sample.row->name);
+  for (const Tensor& t : sample.inputs) sample.what += (&t == &sample.inputs[0] ? " " : ", ") + describe(t);
+  if (!sample.attrs.empty()) sample.what += " {" + to_string(Attrs(sample.attrs)) + "}";
+}
+
+}  // namespace
+
+Dense Dense::of(const Tensor& tensor) {
+  Dense out{tensor.shape(), {}};
+  with_type(tensor.dtype(), [&]<class T>(std::type_identity<T>) {
+    for (const T v : tensor.data<T>()) out.at.push_back(static_cast<long double>(v));
+  });
+  return out;
+}
+
+Var Sample::record(Tape& tape) const {
+  std::vector<Operand> operands;
+  for (const Tensor& t : inputs) operands.emplace_back(tape.leaf(t));
+  return tape.record(*row, operands, attrs);
+}
+
+bool callable(const Row& row) { return row.kind != Kind::source && (row.oracle || row.examples); }
+
+std::vector<Sample> samples_of(const Row& row, DType dtype) {
+  std::vector<Sample> out;
+  if (!callable(row)) return out;
+  Source source(row);
+  if (row.oracle) {
+    if (!row.lanes[0]->by_dtype[static_cast<std::size_t>(dtype)]) return out;
+    for (const auto& shapes : groups(row.arity)) {
+      Sample sample{&row, {}, {}, {}};
+      for (std::size_t i = 0; i < shapes.size(); ++i) {
+        const bool condition = row.signature == Signature::select && i == 0;
+        sample.inputs.push_back(source.tensor(shapes[i], condition ? DType::boolean : dtype));
+      }
+      out.push_back(std::move(sample));
+    }
+  } else if (is_floating(dtype)) {
+    for (const Example& example : row.examples()) {
+      Sample sample{&row, {}, example.attrs, {}};
+      for (const Example::Input& in : example.inputs) {
+        sample.inputs.push_back(source.tensor(in.shape, is_floating(in.dtype) ? dtype : in.dtype, in.limit));
+      }
+      out.push_back(std::move(sample));
+    }
+  }
+  for (Sample& sample : out) describe_sample(sample);
+  return out;
+}
+
+bool within_ulp(double got, long double want, long double scale, double ulp, DType dtype) {
+  if (std::isnan(want)) return std::isnan(got);
+  const long double largest = dtype == DType::f32 ? static_cast<long double>(std::numeric_limits<float>::max())
+                                                  : static_cast<long double>(std::numeric_limits<double>::max());
+  const long double smallest = dtype == DType::f32 ? static_cast<long double>(std::numeric_limits<float>::min())
+                                                   : static_cast<long double>(std::numeric_limits<double>::min());
+  const long double epsilon = dtype == DType::f32 ? 0x1p-23L : 0x1p-52L;
+  if (std::isinf(want) || std::abs(want) > largest) {
+    return std::isinf(got) ? (got > 0) == (want > 0) : std::abs(want) < largest * (1 + ulp * epsilon);
+  }
+  if (std::isinf(got)) return std::abs(want) > largest * (1 - ulp * epsilon);
+  // The unit in the last place of `scale`: the power of two below it, times epsilon.
+  const long double size = std::max(std::abs(scale), smallest);
+  const long double unit = std::exp2(std::floor(std::log2(size))) * epsilon;
+  const long double error = std::abs(static_cast<long double>(got) - want);
+  return error <= static_cast<long double>(ulp) * unit * (1 + 1e-9L) ||
+         (std::abs(want) < smallest && error <= smallest);
+}
+
+}  // namespace ebb::test
