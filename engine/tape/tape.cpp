@@ -421,7 +421,7 @@ Var Tape::read(const State& state, Location where) {
       origin_ = origin;
     });
     entry.version = state.version();
-    entry.leaf = leaf(state.value(), state.name(), where).id();
+    entry.leaf = leaf(state.value(), *state.shared_name(), where).id();
   }
   return var(entry.leaf);
 }
@@ -442,7 +442,13 @@ void Tape::update(const State& state, const Var& value, Location where) {
   };
   if (tensor.dtype() != state.dtype()) throw DTypeError(expected());
   if (tensor.shape() != state.shape()) throw ShapeError(expected());
-  make_entry(state).pending = id;
+  note_update(state, id);
+}
+
+void Tape::note_update(const State& state, NodeId value) {
+  StateEntry& entry = make_entry(state);
+  noted_.push_back({static_cast<std::uint32_t>(&entry - states_.data()), entry.pending});
+  entry.pending = value;
 }
 
 void Tape::commit() {
@@ -456,13 +462,15 @@ void Tape::commit() {
     entry.state.set(value(entry.pending));
     entry.pending = kNoNode;
   }
+  // A rewind does not bring back what is committed.
+  for (; committed_ < noted_.size(); ++committed_) noted_[committed_].before = kNoNode;
 }
 
 // --- cutting back ------------------------------------------------------------------------------------------------------
 
 Tape::Mark Tape::mark() const {
   return {nodes_.size(), edges_.size(), attrs_.size(),  names_.size(),
-          text_.size(),  scopes_.size(), lazies_.size(), states_.size()};
+          text_.size(),  scopes_.size(), lazies_.size(), states_.size(), noted_.size()};
 }
 
 void Tape::rewind(const Mark& mark) {
@@ -471,10 +479,13 @@ void Tape::rewind(const Mark& mark) {
     throw UsageError("rewind: the mark is later than the tape's end: it was already rewound past it.");
   }
   const NodeId end = static_cast<NodeId>(mark.nodes);
+  for (; noted_.size() > mark.updates; noted_.pop_back()) {
+    states_[noted_.back().state].pending = noted_.back().before;
+  }
+  committed_ = std::min(committed_, noted_.size());
   for (std::size_t i = states_.size(); i-- > 0;) {
     StateEntry& entry = states_[i];
     if (entry.leaf != kNoNode && entry.leaf >= end) entry.leaf = kNoNode;
-    if (entry.pending != kNoNode && entry.pending >= end) entry.pending = kNoNode;
     if (i >= mark.states && entry.leaf == kNoNode && entry.pending == kNoNode && i + 1 == states_.size()) {
       states_.pop_back();
     }
@@ -494,18 +505,17 @@ void Tape::rewind(const Mark& mark) {
 
 void Tape::keep_updates(const Mark& mark) {
   struct Kept {
-    std::size_t index;
+    State state;
     Tensor value;
   };
   std::vector<Kept> kept;
-  for (std::size_t i = 0; i < states_.size(); ++i) {
-    const NodeId pending = states_[i].pending;
-    if (pending != kNoNode && pending >= mark.nodes) kept.push_back({i, value(pending)});
+  for (std::size_t i = mark.updates; i < noted_.size(); ++i) {
+    const StateEntry& entry = states_[noted_[i].state];
+    const bool known = std::ranges::any_of(kept, [&](const Kept& k) { return k.state == entry.state; });
+    if (!known && entry.pending != kNoNode) kept.push_back({entry.state, value(entry.pending)});
   }
-  std::vector<State> states;
-  for (const Kept& k : kept) states.push_back(states_[k.index].state);
   rewind(mark);
-  for (std::size_t i = 0; i < kept.size(); ++i) make_entry(states[i]).pending = leaf(kept[i].value).id();
+  for (const Kept& k : kept) note_update(k.state, leaf(k.value).id());
 }
 
 // --- looking on --------------------------------------------------------------------------------------------------------

@@ -155,10 +155,11 @@ class Tape {
   // --- cutting back --------------------------------------------------------------------------------------------------
 
   struct Mark {
-    std::size_t nodes, edges, attrs, names, text, scopes, lazies, states;
+    std::size_t nodes, edges, attrs, names, text, scopes, lazies, states, updates;
   };
   Mark mark() const;
-  /// Takes back everything since `mark`; Vars from before it stay good. Noted updates of later nodes are dropped.
+  /// Takes back everything since `mark`; Vars from before it stay good. Updates noted since are dropped, those they
+  /// replaced hold again.
   void rewind(const Mark& mark);
 
   // --- reading -------------------------------------------------------------------------------------------------------
@@ -231,6 +232,10 @@ class Tape {
     std::uint64_t version = 0;
     NodeId pending = kNoNode;
   };
+  struct Noted {
+    std::uint32_t state;  // index into states_
+    NodeId before;        // what was noted for it before
+  };
   struct HookEntry {
     std::uint64_t id;
     NodeId node;
@@ -254,6 +259,7 @@ class Tape {
   std::string_view keep_text(std::string_view text);
   const StateEntry* entry_of(const State& state) const;
   StateEntry& make_entry(const State& state);
+  void note_update(const State& state, NodeId value);
   void keep_updates(const Mark& mark);
 
   Mode mode_;
@@ -273,6 +279,8 @@ class Tape {
   Chunked<Scope> scopes_;
   std::vector<StateEntry> states_;
   std::size_t next_state_ = 0;  // where the next look-up begins: states are read in the same order step after step
+  CachedVector<Noted> noted_;   // every update, so that a rewind can take them back
+  std::size_t committed_ = 0;   // how many of them are committed
   CachedVector<Literal> literals_;
   std::vector<HookEntry> hooks_;
   std::uint64_t hook_count_ = 0;
