@@ -58,7 +58,6 @@ void run_benchmark(benchmark::State& state, const std::string& impl, const Shape
   }
   run_phase(*contender, phase);
   for (auto _ : state) run_phase(*contender, phase);
-  state.SetItemsProcessed(state.iterations() * shape.elements());
 }
 
 void register_benchmarks(const Options& options) {
@@ -72,7 +71,6 @@ void register_benchmarks(const Options& options) {
           std::string name = "batch_norm/" + impl + "/" + shape.text() + "/" + phase;
           if (options.threads.size() > 1) name += "/threads:" + std::to_string(threads);
           benchmark::RegisterBenchmark(name.c_str(), run_benchmark, impl, shape, phase, threads)
-              ->UseRealTime()
               ->Unit(benchmark::kMicrosecond);
         }
       }

@@ -1,10 +1,9 @@
 // The dump as a drawing, in Graphviz's language.
 //
-// It looks like the figures in which backpropagation is taught: the forward pass runs from left to right in black; under
-// each value stands its cotangent, and red arrows run back from right to left. Boxes of one named formula hold the
-// unnamed nodes that the formula spells out, an alias is a box with a dashed edge, and scopes are frames.
+// It looks like the figures in which backpropagation is taught: the forward pass runs from left to right in black;
+// under each value stands its cotangent, and red arrows run back from right to left. Boxes of one named formula hold
+// the unnamed nodes that the formula spells out, an alias is a box with a dashed edge, and scopes are frames.
 #include <ebb/engine/dump/graph.h>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -16,19 +15,39 @@
 namespace ebb {
 namespace {
 
-constexpr std::size_t kWrap = 30;      // columns of a formula before it is broken
+constexpr std::size_t kWrap = 20;      // columns of a formula before it is broken
 constexpr std::size_t kLongest = 160;  // and before it is cut off
+constexpr std::size_t kLongestName = 48;
 
 std::string escaped(std::string_view text) {
   std::string out;
+  char before = 0;
   for (const char c : printable(text)) {
+    // Graphviz puts the node's name where it reads \N, even here; a tag between the two stops it.
+    const bool taken = before == '\\' && std::string_view("EGHLNT").find(c) != std::string_view::npos;
+    before = c;
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        if (taken) {
+          out += fmt::format("<font>{}</font>", c);
+        } else {
+          out += c;
+        }
     }
   }
   return out;
@@ -44,15 +63,22 @@ std::string quoted(std::string_view text) {
   return out + "\"";
 }
 
+// Made printable, and cut off after so many columns.
+std::string cut(std::string_view whole, std::size_t longest) {
+  std::string text = printable(whole);
+  if (columns(text) <= longest) return text;
+  std::size_t end = 0;
+  for (std::size_t column = 0; column < longest; ++column) {
+    do {
+      ++end;
+    } while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80);  // to the end of the code point
+  }
+  return text.substr(0, end) + "...";
+}
+
 // Broken at blanks into lines of an HTML-like label.
 std::string wrapped(std::string_view formula) {
-  std::string text = printable(formula);
-  if (columns(text) > kLongest) {
-    std::size_t end = kLongest;
-    while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not inside a code point
-    text.resize(end);
-    text += " ...";
-  }
+  const std::string text = cut(formula, kLongest);
   std::string out;
   std::string line;
   std::size_t begin = 0;
@@ -80,11 +106,15 @@ constexpr Style kSeedStyle{"#c62828", "#ffcdd2", "#c62828"};
 
 Style style_of(Role role) {
   switch (role) {
-    case Role::leaf: return kLeafStyle;
-    case Role::seed: return kSeedStyle;
+    case Role::leaf:
+      return kLeafStyle;
+    case Role::seed:
+      return kSeedStyle;
     case Role::backward:
-    case Role::accumulation: return kBackward;
-    default: return kForward;
+    case Role::accumulation:
+      return kBackward;
+    default:
+      return kForward;
   }
 }
 
@@ -95,7 +125,7 @@ class Drawing {
   std::string write() {
     gather();
     out_ += "digraph ebb {\n";
-    out_ += "  graph [rankdir=LR, nodesep=0.16, ranksep=0.45, fontname=\"Helvetica\", fontsize=12, splines=true";
+    out_ += "  graph [rankdir=LR, nodesep=0.2, ranksep=0.3, fontname=\"Helvetica\", fontsize=12, splines=true";
     if (!graph_.title.empty()) out_ += fmt::format(", labelloc=t, label={}", quoted(graph_.title));
     out_ += "];\n";
     out_ += "  node [shape=plain, fontname=\"Helvetica\", fontsize=12];\n";
@@ -115,12 +145,15 @@ class Drawing {
   void twins(std::size_t index, const std::string& indent);
   void edges();
   void edge(const std::string& from, const std::string& to, const GraphEdge& edge);
-  void backward_edge(const std::string& from, const std::string& to, std::string_view extra = {});
-  std::string box(const GraphNode& node) const;
+  void arrow(const std::string& from, const std::string& to, std::string_view style, bool back);
+  void backward_arrow(const std::string& from, const std::string& to, std::string_view style);
+  std::string box(const GraphNode& node, const std::string& step) const;
   std::string box(const GraphAlias& alias) const;
   std::string label(Style style, bool dashed, const std::string& step, const std::string& name,
                     const std::string& formula, const std::string& small) const;
 
+  // The frame that something of a scope is drawn in. A single scope needs no frame: the picture is of it.
+  std::size_t frame(std::size_t scope_index) const { return framed_ ? scope_index : 0; }
   // The node whose box a node is drawn in.
   NodeId root(NodeId id) const {
     if (!options_.fold) return id;
@@ -139,12 +172,13 @@ class Drawing {
 
   const Graph& graph_;
   const DumpOptions& options_;
-  std::vector<std::vector<std::string>> boxes_;                            // by scope
-  std::vector<std::vector<std::size_t>> inside_;                           // scopes by parent
-  std::vector<std::map<NodeId, std::vector<std::string>>> under_;          // by scope: the boxes under a node
-  std::map<NodeId, std::vector<NodeId>> parts_;                            // by root
-  std::map<std::size_t, std::string> home_;                                // of an alias
-  std::set<std::string> seen_;                                             // edges
+  std::vector<std::vector<std::string>> boxes_;                    // by scope
+  std::vector<std::vector<std::size_t>> inside_;                   // scopes by parent
+  std::vector<std::map<NodeId, std::vector<std::string>>> under_;  // by scope: the boxes under a node
+  std::map<NodeId, std::vector<NodeId>> parts_;                    // by root
+  std::map<std::string, NodeId> column_;                           // the node that a box stands under
+  std::set<std::string> seen_;                                     // edges
+  bool framed_ = false;
   std::string out_;
 };
 
@@ -157,8 +191,8 @@ std::string Drawing::label(Style style, bool dashed, const std::string& step, co
     out += fmt::format("<td bgcolor=\"{}\"><font color=\"white\"><b>{}</b></font></td>", style.badge, escaped(step));
   }
   out += "<td align=\"left\" balign=\"left\">";
-  if (!name.empty()) out += fmt::format("<b>{}</b>", escaped(name));
-  if (!formula.empty()) out += (name.empty() ? "" : " = ") + wrapped(formula);
+  if (!name.empty()) out += fmt::format("<b>{}</b>", escaped(cut(name, kLongestName)));
+  if (!formula.empty()) out += (name.empty() ? "" : "<br align=\"left\"/>") + wrapped("= " + formula);
   if (!small.empty()) {
     if (!name.empty() || !formula.empty()) out += "<br align=\"left\"/>";
     out += fmt::format("<font point-size=\"9\" color=\"#616161\">{}</font>", small);
@@ -166,20 +200,20 @@ std::string Drawing::label(Style style, bool dashed, const std::string& step, co
   return out + "</td></tr></table>>";
 }
 
-std::string Drawing::box(const GraphNode& node) const {
+std::string Drawing::box(const GraphNode& node, const std::string& step) const {
   std::string ids;
   if (const auto parts = parts_.find(node.id); parts != parts_.end()) {
     for (const NodeId part : parts->second) ids += fmt::format("%{} ", part);
   }
   ids += fmt::format("%{}", node.id);
-  std::string small = fmt::format("{}{}  {}", ebb::name(node.dtype), to_string(node.shape), ids);
-  if (options_.source_lines && !node.where.empty()) small += "  " + node.where;
-  small = escaped(small);
+  std::string small = escaped(fmt::format("{}{}", ebb::name(node.dtype), to_string(node.shape)));
+  small += "<br align=\"left\"/>" + ids;
+  if (options_.source_lines && !node.where.empty()) small += "  " + escaped(node.where);
   if (options_.values && node.value) {
     const ValueSummary& value = *node.value;
-    const std::string text = !value.text.empty() ? value.text
-                                                 : fmt::format("min {:.4g}, mean {:.4g}, max {:.4g}", value.min,
-                                                               value.mean, value.max);
+    const std::string text = !value.text.empty()
+                                 ? value.text
+                                 : fmt::format("min {:.4g}, mean {:.4g}, max {:.4g}", value.min, value.mean, value.max);
     std::size_t begin = 0;
     while (begin != std::string::npos) {
       const std::size_t end = text.find('\n', begin);
@@ -188,7 +222,7 @@ std::string Drawing::box(const GraphNode& node) const {
     }
   }
   const std::string formula = node.role == Role::leaf || node.role == Role::seed ? "" : node.formula;
-  return label(style_of(node.role), false, node.step, node.name, formula, small);
+  return label(style_of(node.role), false, step, node.name, formula, small);
 }
 
 std::string Drawing::box(const GraphAlias& alias) const {
@@ -196,18 +230,25 @@ std::string Drawing::box(const GraphAlias& alias) const {
 }
 
 void Drawing::gather() {
+  std::size_t inhabited = 0;
+  for (std::size_t i = 1; i < graph_.scopes.size(); ++i) inhabited += graph_.scopes[i].nodes > 0 ? 1 : 0;
+  framed_ = inhabited > 1;
   boxes_.resize(graph_.scopes.size());
   inside_.resize(graph_.scopes.size());
   under_.resize(graph_.scopes.size());
-  for (std::size_t i = 1; i < graph_.scopes.size(); ++i) inside_[graph_.scopes[i].parent].push_back(i);
+  for (std::size_t i = 1; i < graph_.scopes.size(); ++i) {
+    if (framed_) inside_[graph_.scopes[i].parent].push_back(i);
+  }
   for (const GraphNode& node : graph_.nodes) {
     if (const NodeId id = root(node.id); id != node.id) parts_[id].push_back(node.id);
   }
   const auto place = [&](const std::string& key, NodeId twin, std::size_t scope) {
     const std::size_t index = twin == kNoNode ? kNoIndex : graph_.index_of(twin);
     // Graphviz aligns boxes of one frame only.
-    if (index == kNoIndex || graph_.nodes[index].scope != scope || graph_.nodes[index].role == Role::constant) return;
+    if (index == kNoIndex || frame(graph_.nodes[index].scope) != scope || graph_.nodes[index].role == Role::constant)
+      return;
     under_[scope][twin].push_back(key);
+    column_[key] = twin;
   };
   for (const GraphSection& section : graph_.sections) {
     for (const GraphStep& step : section.steps) {
@@ -217,13 +258,14 @@ void Drawing::gather() {
           const std::string key = fmt::format("a{}", item.index);
           // An alias stands in the frame of what it is the cotangent of.
           const std::size_t of = alias.of == kNoNode ? kNoIndex : graph_.index_of(alias.of);
-          const std::size_t home = of == kNoIndex ? alias.scope : graph_.nodes[of].scope;
+          const std::size_t home = frame(of == kNoIndex ? alias.scope : graph_.nodes[of].scope);
           boxes_[home].push_back(fmt::format("{} [label={}];", key, box(alias)));
           place(key, alias.of == kNoNode ? kNoNode : root(alias.of), home);
         } else if (const GraphNode& node = graph_.nodes[item.index]; drawn(node)) {
           const std::string key = fmt::format("n{}", node.id);
-          boxes_[node.scope].push_back(fmt::format("{} [label={}];", key, box(node)));
-          place(key, above(node), node.scope);
+          boxes_[frame(node.scope)].push_back(
+              fmt::format("{} [label={}];", key, box(node, options_.fold ? step.label : node.step)));
+          place(key, above(node), frame(node.scope));
         }
       }
     }
@@ -251,22 +293,31 @@ void Drawing::scope(std::size_t index, int depth) {
   }
 }
 
-// Red arrows run against the layout: they are written from left to right, with the head at the tail.
-void Drawing::backward_edge(const std::string& from, const std::string& to, std::string_view extra) {
-  std::string line = fmt::format("  {} -> {} [dir=back, color=\"#c62828\"{}];\n", to, from, extra);
+void Drawing::arrow(const std::string& from, const std::string& to, std::string_view style, bool back) {
+  const std::string line = back ? fmt::format("  {} -> {} [dir=back, {}];\n", to, from, style)
+                                : fmt::format("  {} -> {} [{}];\n", from, to, style);
   if (seen_.insert(line).second) out_ += line;
 }
 
+// Red arrows run against the layout: they are written from left to right, with the head at the tail. Within a column
+// they run downwards, as the order of the boxes does.
+void Drawing::backward_arrow(const std::string& from, const std::string& to, std::string_view style) {
+  const auto a = column_.find(from);
+  const auto b = column_.find(to);
+  arrow(from, to, style, a == column_.end() || b == column_.end() || a->second != b->second);
+}
+
 void Drawing::edge(const std::string& from, const std::string& to, const GraphEdge& edge) {
-  if (edge.cotangent) {
-    backward_edge(from, to);
-    return;
+  const std::size_t source = graph_.index_of(edge.from);
+  if (!edge.backward) {
+    arrow(from, to, "color=\"#212121\", weight=3", false);
+  } else if (edge.cotangent) {
+    backward_arrow(from, to, "color=\"#c62828\"");
+  } else if (source != kNoIndex && graph_.nodes[source].sweep == graph_.nodes[graph_.index_of(edge.to)].sweep) {
+    backward_arrow(from, to, "style=dashed, color=\"#9e9e9e\"");  // a local derivative
+  } else if (options_.reads) {
+    arrow(from, to, "constraint=false, style=dotted, color=\"#9e9e9e\"", false);
   }
-  if (edge.backward && !options_.reads) return;
-  std::string line = edge.backward
-                         ? fmt::format("  {} -> {} [constraint=false, style=dotted, color=\"#9e9e9e\"];\n", from, to)
-                         : fmt::format("  {} -> {} [color=\"#212121\", weight=3];\n", from, to);
-  if (seen_.insert(line).second) out_ += line;
 }
 
 void Drawing::edges() {
@@ -274,9 +325,14 @@ void Drawing::edges() {
     const GraphAlias& alias = graph_.aliases[i];
     const std::size_t node = graph_.index_of(alias.node);
     if (node == kNoIndex || graph_.nodes[node].role == Role::constant) continue;
-    const std::string from = alias.parent == kNoIndex ? fmt::format("n{}", root(alias.node))
-                                                      : fmt::format("a{}", alias.parent);
-    backward_edge(from, fmt::format("a{}", i), alias.sweep == 0 ? ", style=dashed" : "");
+    const std::string from =
+        alias.parent == kNoIndex ? fmt::format("n{}", root(alias.node)) : fmt::format("a{}", alias.parent);
+    const std::string to = fmt::format("a{}", i);
+    if (alias.sweep == 0) {
+      arrow(from, to, "style=dashed, color=\"#212121\"", false);
+    } else {
+      backward_arrow(from, to, "color=\"#c62828\"");
+    }
   }
   for (const GraphEdge& e : graph_.edges) {
     const NodeId from = root(e.from);

@@ -1,7 +1,8 @@
 // Dumps: a tape as something to read.
 //
-// One traversal builds a plain description of the graph (graph.h); each format is a writer over it. Ids, names and order
-// are those of the tape, so that the same program gives the same bytes on every run, and two dumps can be compared.
+// One traversal builds a plain description of the graph (graph.h); each format is a writer over it. Ids, names and
+// order are those of the tape, so that the same program gives the same bytes on every run, and two dumps can be
+// compared.
 #pragma once
 
 #include <ebb/engine/tape/tape.h>
@@ -19,22 +20,22 @@ enum class DumpFormat : std::uint8_t {
 
 struct DumpOptions {
   DumpFormat format = DumpFormat::text;
-  std::string title{};               ///< a heading; empty for none
-  std::optional<Var> from{};         ///< the first node shown, in the order of recording
-  std::optional<Var> to{};           ///< the last node shown
-  std::vector<Var> outputs{};        ///< only what these are computed from; empty for everything
-  bool values = false;             ///< the values: small tensors in full, large ones in summary
-  std::int64_t full_values = 64;   ///< the most elements a tensor has that is shown in full
-  bool source_lines = true;        ///< the user's line of each node
-  bool color = false;              ///< text: colours for a terminal
-  bool fold = true;                ///< dot: an unnamed part of a named formula is drawn inside its box
-  bool reads = false;              ///< dot: also the edges by which the backward pass reads forward values
+  std::string title{};            ///< a heading; empty for none
+  std::optional<Var> from{};      ///< the first node shown, in the order of recording
+  std::optional<Var> to{};        ///< the last node shown
+  std::vector<Var> outputs{};     ///< only what these are computed from; empty for everything
+  bool values = false;            ///< the values: small tensors in full, large ones in summary
+  std::int64_t full_values = 64;  ///< the most elements a tensor has that is shown in full
+  bool source_lines = true;       ///< the user's line of each node
+  bool color = false;             ///< text: colours for a terminal
+  bool fold = true;               ///< dot: an unnamed part of a named formula is drawn inside its box
+  bool reads = false;             ///< dot: also the edges by which the backward pass reads forward values
 };
 
 /// The graph as text: forward and backward, with names, steps, formulas, types and source lines.
 ///
-/// Every node is there. A formula spells out the unnamed nodes that nothing else uses (`dvar = 0.5 / sqrtvar * dsqrtvar`),
-/// which also have lines of their own; a name that passes a cotangent on is a line too (`dgammax = dout`).
+/// Every node is there. A formula spells out the unnamed nodes that nothing else uses (`dvar = 0.5 / sqrtvar *
+/// dsqrtvar`), which also have lines of their own; a name that passes a cotangent on is a line too (`dgammax = dout`).
 ///
 /// Throws    UsageError if `from`, `to` or `outputs` hold a Var of another tape, or if `to` was recorded before `from`.
 /// Example   std::cout << dump(tape);   dump(tape, {.format = DumpFormat::dot, .outputs = {loss}});

@@ -1,12 +1,9 @@
 #include <ebb/engine/dump/graph.h>
-
 #include <ebb/engine/dump/labels.h>
 #include <ebb/engine/tape/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <map>
 
 namespace ebb {
@@ -15,12 +12,15 @@ namespace {
 using detail::kNoEntry;
 using detail::Labels;
 
-// --- what is shown -----------------------------------------------------------------------------------------------------
+// --- what is shown
+// -----------------------------------------------------------------------------------------------------
 
-NodeId id_on(const Tape& tape, const Var& var, std::string_view what) {
+NodeId id_on(const Tape& tape, const Var& var, std::string_view use) {
   if (&var.tape() != &tape) {
-    throw UsageError(fmt::format("dump: {} is {} of another tape. Give a Var that the dumped tape has recorded.", what,
-                                 var.name()));
+    throw UsageError(
+        fmt::format("dump: {} is of another tape, so it cannot be {}. Give a Var that the dumped tape has "
+                    "recorded.",
+                    var.name(), use));
   }
   return var.id();
 }
@@ -28,61 +28,23 @@ NodeId id_on(const Tape& tape, const Var& var, std::string_view what) {
 std::vector<bool> shown_nodes(const Tape& tape, const DumpOptions& options) {
   const NodeId size = static_cast<NodeId>(tape.size());
   std::vector<bool> shown(size, options.outputs.empty());
-  for (const Var& var : options.outputs) shown[id_on(tape, var, "an output")] = true;
+  for (const Var& var : options.outputs) shown[id_on(tape, var, "one of the outputs")] = true;
   for (NodeId id = size; id-- > 0 && !options.outputs.empty();) {
     if (!shown[id]) continue;
     for (std::size_t i = 0; i < tape.node(id).inputs; ++i) shown[tape.input(tape.node(id), i)] = true;
   }
-  const NodeId from = options.from ? id_on(tape, *options.from, "from") : 0;
-  const NodeId to = options.to ? id_on(tape, *options.to, "to") : kNoNode;
+  const NodeId from = options.from ? id_on(tape, *options.from, "`from`") : 0;
+  const NodeId to = options.to ? id_on(tape, *options.to, "`to`") : kNoNode;
   if (from > to) {
-    throw UsageError(fmt::format("dump: from %{} was recorded after to %{}, which leaves nothing to show. Swap them.",
-                                 from, to));
+    throw UsageError(
+        fmt::format("dump: from %{} was recorded after to %{}, which leaves nothing to show. Swap them.", from, to));
   }
   for (NodeId id = 0; id < size; ++id) shown[id] = shown[id] && id >= from && id <= to;
   return shown;
 }
 
-// --- values ------------------------------------------------------------------------------------------------------------
-
-std::optional<ValueSummary> summary(const Tape& tape, NodeId id, std::int64_t full) {
-  const std::int64_t count = tape.node(id).value.numel();
-  // A large broadcast that nobody has needed in full stays that way: its elements are those of its source.
-  while (tape.node(id).presence == Presence::lazy && count > full) id = tape.input(tape.node(id), 0);
-  const Presence presence = tape.node(id).presence;
-  if (presence == Presence::traced || presence == Presence::released) return {};
-  const Tensor& tensor = tape.value(id);
-  if (!tensor.has_buffer() && tensor.numel() > 0) return {};
-  ValueSummary s;
-  s.count = count;
-  s.min = std::numeric_limits<double>::infinity();
-  s.max = -s.min;
-  // Welford's mean and sum of squares: exact enough at any mean.
-  double squares = 0;
-  std::int64_t n = 0;
-  for (std::int64_t i = 0; i < tensor.numel(); ++i) {
-    const double x = tensor.at(i);
-    if (!std::isfinite(x)) {
-      ++s.not_finite;
-      continue;
-    }
-    s.min = std::min(s.min, x);
-    s.max = std::max(s.max, x);
-    const double delta = x - s.mean;
-    s.mean += delta / static_cast<double>(++n);
-    squares += delta * (x - s.mean);
-  }
-  if (n == 0) s.min = s.max = 0;
-  if (n > 0) s.deviation = std::sqrt(squares / static_cast<double>(n));
-  if (tensor.numel() > 0) s.not_finite *= count / tensor.numel();
-  if (count <= full) {
-    for (std::int64_t i = 0; i < count; ++i) s.elements.push_back(tensor.at(i));
-    s.text = to_string(tensor);
-  }
-  return s;
-}
-
-// --- the traversal -----------------------------------------------------------------------------------------------------
+// --- the traversal
+// -----------------------------------------------------------------------------------------------------
 
 // "5a" and "5b" belong to step 5.
 std::string group_of(const std::string& step) {
@@ -134,8 +96,9 @@ class Traversal {
   std::vector<std::string> steps_;
   std::vector<bool> carries_;               // holds a cotangent of the sweep that recorded it
   std::vector<std::uint32_t> seeds_sweep_;  // the sweep that a node outside of sweeps is a seed of, or 0
+  std::vector<NodeId> seeds_of_;            // and the node that sweep began at
   std::map<std::uint32_t, std::vector<std::size_t>> waiting_;  // seeds whose sweep has not begun
-  std::vector<std::size_t> alias_index_;    // by entry of Tape::names()
+  std::vector<std::size_t> alias_index_;                       // by entry of Tape::names()
 };
 
 void Traversal::scopes() {
@@ -169,6 +132,12 @@ bool Traversal::reads_forward(NodeId id, NodeId in) const {
 void Traversal::seeds() {
   carries_.assign(tape_.size(), false);
   seeds_sweep_.assign(tape_.size(), 0);
+  seeds_of_.assign(tape_.size(), kNoNode);
+  // The rules that see a seed are those of the node the sweep began at, and of nodes before it.
+  const auto seen_by = [&](NodeId seed, NodeId origin) {
+    NodeId& of = seeds_of_[seed];
+    if (origin != kNoNode && (of == kNoNode || of < origin)) of = origin;
+  };
   std::vector<bool> forward_use(tape_.size());
   for (NodeId id = 0; id < tape_.size(); ++id) {
     const Node& node = tape_.node(id);
@@ -181,10 +150,15 @@ void Traversal::seeds() {
       } else if (!reads_forward(id, in)) {
         carries_[id] = true;
         if (tape_.node(in).sweep == 0 && seeds_sweep_[in] == 0) seeds_sweep_[in] = node.sweep;
+        if (tape_.node(in).sweep == 0 && seeds_sweep_[in] == node.sweep) seen_by(in, node.origin);
       }
     }
     // The gradient of a scalar begins with the literal 1.
     if (node.sweep != 0 && constants) carries_[id] = true;
+  }
+  for (std::size_t i = 0; i < tape_.names().size(); ++i) {
+    const NameEntry& entry = tape_.names()[i];
+    if (entry.kind != NameKind::given && entry.sweep == seeds_sweep_[entry.node]) seen_by(entry.node, entry.origin);
   }
   // A forward value that happens to be a cotangent too stays where it is.
   for (NodeId id = 0; id < tape_.size(); ++id) {
@@ -226,6 +200,7 @@ GraphNode Traversal::make_node(NodeId id) const {
     out.name = labels_.text(labels_.first(id));
     out.cotangent_of = tape_.names()[labels_.first(id)].of;
   }
+  if (seeds_sweep_[id] != 0 && out.cotangent_of == kNoNode) out.cotangent_of = seeds_of_[id];
   out.formula = labels_.formula(id);
   out.step = steps_[id];
   out.scope = node.scope;
@@ -244,7 +219,7 @@ GraphNode Traversal::make_node(NodeId id) const {
   out.uses = labels_.uses(id);
   out.presence = node.presence;
   out.where = place(node.where);
-  if (options_.values) out.value = summary(tape_, id, options_.full_values);
+  if (options_.values) out.value = summarise(tape_, id, options_.full_values);
   return out;
 }
 

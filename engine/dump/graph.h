@@ -1,7 +1,7 @@
 // The plain description of a graph, which every format of a dump is a writer over.
 //
-// Strings, numbers and indices only: no writer asks the tape anything, so that each is a loop over lists, and all of them
-// tell the same story. Building it takes time linear in the size of the tape.
+// Strings, numbers and indices only: no writer asks the tape anything, so that each is a loop over lists, and all of
+// them tell the same story. Building it takes time linear in the size of the tape.
 #pragma once
 
 #include <ebb/engine/dump/dump.h>
@@ -18,9 +18,9 @@ inline constexpr std::size_t kNoIndex = static_cast<std::size_t>(-1);
 
 enum class Role : std::uint8_t {
   leaf,
-  constant,      ///< a literal, printed where it is used
+  constant,  ///< a literal, printed where it is used
   forward,
-  seed,          ///< the cotangent that a sweep starts from
+  seed,  ///< the cotangent that a sweep starts from
   backward,
   accumulation,  ///< adds up the contributions to one cotangent
 };
@@ -45,18 +45,18 @@ struct GraphNode {
   std::string step;                // "2", "5a"; "0" for what a sweep does at the leaves; empty outside of steps
   std::size_t scope = 0;           // index into Graph::scopes
   Role role = Role::forward;
-  std::uint32_t sweep = 0;         // the sweep that recorded it, from 1; 0 outside
-  NodeId origin = kNoNode;         // the node whose derivative it is
-  NodeId cotangent_of = kNoNode;   // the node whose cotangent, or a contribution to it, this is
-  NodeId folded_into = kNoNode;    // the node whose formula spells this one out
+  std::uint32_t sweep = 0;        // the sweep that recorded it, from 1; 0 outside
+  NodeId origin = kNoNode;        // the node whose derivative it is
+  NodeId cotangent_of = kNoNode;  // the node whose cotangent, or a contribution to it, this is
+  NodeId folded_into = kNoNode;   // the node whose formula spells this one out
   std::vector<NodeId> inputs;
   std::vector<std::pair<std::string, std::string>> attrs;
   Shape shape;
   DType dtype = DType::f32;
   std::size_t bytes = 0;
-  std::size_t uses = 0;            // by how many inputs, on the whole tape
+  std::size_t uses = 0;  // by how many inputs, on the whole tape
   Presence presence = Presence::computed;
-  std::string where;               // `train.cpp:41`
+  std::string where;  // `train.cpp:41`
   std::optional<ValueSummary> value;
 };
 
@@ -65,8 +65,8 @@ struct GraphAlias {
   std::string name;
   std::string same_as;
   NodeId node = kNoNode;
-  NodeId of = kNoNode;      // the node whose cotangent it names, if any
-  NodeId origin = kNoNode;  // the node whose rule passed the cotangent on, if any
+  NodeId of = kNoNode;            // the node whose cotangent it names, if any
+  NodeId origin = kNoNode;        // the node whose rule passed the cotangent on, if any
   std::size_t parent = kNoIndex;  // the alias that same_as is, if it is one
   std::string step;
   std::size_t scope = 0;
@@ -77,10 +77,10 @@ struct GraphAlias {
 struct GraphEdge {
   NodeId from = kNoNode;
   NodeId to = kNoNode;
-  std::size_t input = 0;          // which input of `to`
-  std::size_t alias = kNoIndex;   // the alias under which `to` knows `from`
-  bool backward = false;          // `to` was recorded by a sweep
-  bool cotangent = false;         // carries a cotangent; otherwise a sweep reads a forward value
+  std::size_t input = 0;         // which input of `to`
+  std::size_t alias = kNoIndex;  // the alias under which `to` knows `from`
+  bool backward = false;         // `to` was recorded by a sweep
+  bool cotangent = false;        // carries a cotangent; otherwise a sweep reads a forward value
 };
 
 /// A node, or an alias between nodes: one line of a dump.
@@ -114,12 +114,12 @@ struct GraphScope {
 struct Graph {
   std::string title;
   Tape::Mode mode = Tape::Mode::eager;
-  std::size_t tape_size = 0;             // nodes on the whole tape
-  std::vector<GraphNode> nodes;          // by id
-  std::vector<GraphAlias> aliases;       // in the order they were given
-  std::vector<GraphEdge> edges;          // into the nodes above; from may be outside
-  std::vector<GraphSection> sections;    // in reading order; literals are in none
-  std::vector<GraphScope> scopes;        // [0] is the tape itself
+  std::size_t tape_size = 0;                            // nodes on the whole tape
+  std::vector<GraphNode> nodes;                         // by id
+  std::vector<GraphAlias> aliases;                      // in the order they were given
+  std::vector<GraphEdge> edges;                         // into the nodes above; from may be outside
+  std::vector<GraphSection> sections;                   // in reading order; literals are in none
+  std::vector<GraphScope> scopes;                       // [0] is the tape itself
   std::vector<std::pair<NodeId, std::string>> outside;  // nodes that are used but not shown
 
   /// The index of a node, or kNoIndex if it is not shown.
@@ -131,14 +131,18 @@ struct Graph {
 /// Describes the part of `tape` that the options ask for.
 Graph describe(const Tape& tape, const DumpOptions& options = {});
 
+/// What the value of a node is like, with its elements if there are at most `full`; nothing if it has no value. A
+/// broadcast that nobody has needed in full is not computed for it.
+std::optional<ValueSummary> summarise(const Tape& tape, NodeId id, std::int64_t full);
+
 std::string write_text(const Graph& graph, const DumpOptions& options);
 std::string write_dot(const Graph& graph, const DumpOptions& options);
 
-/// The text with what a table or a label cannot hold made visible: newlines and other control characters, and bytes that
-/// are not UTF-8, as `\n`, `\x07`.
+/// The text with what a table or a label cannot hold made visible: newlines and other control characters, and bytes
+/// that are not UTF-8, as `\n`, `\x07`.
 std::string printable(std::string_view text);
 
-/// How many columns a terminal needs for UTF-8 text, at one per code point.
+/// How many columns a terminal needs for UTF-8 text, at one per letter.
 std::size_t columns(std::string_view text);
 
 }  // namespace ebb

@@ -1,5 +1,4 @@
 #include <ebb/engine/dump/labels.h>
-
 #include <ebb/engine/tape/structural.h>
 #include <fmt/format.h>
 
@@ -13,8 +12,8 @@ namespace {
 constexpr std::size_t kLongestPart = 48;  // a longer formula is not spelled out inside another
 
 lane::Symbol literal(const Tensor& value) {
-  std::string text = value.dtype() == DType::boolean ? (value.at(0) != 0 ? "true" : "false")
-                                                      : fmt::format("{}", value.at(0));
+  std::string text =
+      value.dtype() == DType::boolean ? (value.at(0) != 0 ? "true" : "false") : fmt::format("{}", value.at(0));
   if (value.dtype() == DType::f32) text = fmt::format("{}", static_cast<float>(value.at(0)));
   return {text, text.starts_with('-') ? 4 : 9};
 }
@@ -35,9 +34,10 @@ Labels::Labels(const Tape& tape, const std::vector<bool>& shown)
 
 void Labels::index_names() {
   for (std::uint32_t i = 0; i < texts_.size(); ++i) {
+    const NameEntry& entry = tape_.names()[i];
+    if (entry.kind == NameKind::cotangent) summand_[entry.node] = entry.index;
     if (texts_[i].empty()) continue;
     ++bearers_[texts_[i]];
-    const NameEntry& entry = tape_.names()[i];
     // A literal is printed as its value, so that all names of its cotangents are further names.
     const bool anonymous = entry.kind != NameKind::given && tape_.node(entry.node).row == &kConstant;
     if (first_[entry.node] == kNoEntry && !anonymous) first_[entry.node] = i;
@@ -56,8 +56,9 @@ std::string Labels::label(NodeId id) const {
   return is_literal(id) ? literal(tape_.node(id).value).text : fmt::format("%{}", id);
 }
 
-// An unnamed node that only one other uses, recorded for the same purpose, is spelled out in that one's formula if a name
-// stands at the end: `dvar = 0.5 / sqrtvar * dsqrtvar` says more than two lines with a number between them.
+// An unnamed node that only one other uses is spelled out in that one's formula if both belong to one derivative rule,
+// or if a name stands at the end: `dvar = 0.5 / sqrtvar * dsqrtvar` says more than two lines with a number between
+// them.
 void Labels::fold(const std::vector<bool>& shown) {
   std::vector<NodeId> user(tape_.size(), kNoNode);
   std::vector<std::size_t> slot(tape_.size());
@@ -74,7 +75,7 @@ void Labels::fold(const std::vector<bool>& shown) {
     const Node& node = tape_.node(id);
     if (node.inputs == 0 || first_[id] != kNoEntry || uses_[id] != 1 || !shown[id] || !shown[user[id]]) continue;
     const Node& consumer = tape_.node(user[id]);
-    const bool end = first_[user[id]] != kNoEntry || folded_[user[id]] != kNoNode;
+    const bool end = first_[user[id]] != kNoEntry || folded_[user[id]] != kNoNode || node.sweep != 0;
     if (end && node.sweep == consumer.sweep && node.origin == consumer.origin && node.scope == consumer.scope &&
         mentions_once(*consumer.row, slot[id])) {
       folded_[id] = user[id];
@@ -99,10 +100,13 @@ std::uint32_t Labels::known_as(NodeId id, std::size_t slot) const {
   if (is_literal(in) || folded_[in] == id) return kNoEntry;
   if (node.origin != kNoNode && node.sweep != 0) {
     if (const auto found = cotangents_.find({in, node.origin, node.sweep}); found != cotangents_.end()) {
-      // Two contributions may be one node: dv = dv1 + dv2 where v + v passed the same cotangent on twice.
-      std::size_t before = 0;
-      for (std::size_t i = 0; i < slot; ++i) before += tape_.input(node, i) == in ? 1 : 0;
-      return found->second[std::min(before, found->second.size() - 1)];
+      // Two contributions may be one node: a sum's second summand is the one that it was recorded for.
+      const auto sum = summand_.find(id);
+      const std::uint32_t index = sum == summand_.end() ? 0 : slot == 1 ? sum->second : 1;
+      for (const std::uint32_t entry : found->second) {
+        if (index == 0 || tape_.names()[entry].index == index) return entry;
+      }
+      return found->second.front();
     }
   }
   return first_[in];
@@ -124,9 +128,14 @@ std::string Labels::qualified(std::uint32_t entry, std::uint32_t scope) const {
   const std::string& text = texts_[entry];
   const NameEntry& named = tape_.names()[entry];
   const std::uint32_t home = tape_.node(named.kind == NameKind::given ? named.node : named.of).scope;
-  if (home == scope || bearers_.at(text) == 1) return text;
-  const std::string path = tape_.scope_path(home);
-  return path.empty() ? text : fmt::format("{}/{}", path, text);
+  const std::string path = home == scope || bearers_.at(text) == 1 ? "" : tape_.scope_path(home);
+  const std::string full = path.empty() ? text : fmt::format("{}.{}", path, text);
+  // A name that could be read as a formula stands in quotes.
+  const bool plain = std::ranges::all_of(full, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
+           c == '#' || c == '\'' || static_cast<unsigned char>(c) >= 0x80;
+  });
+  return plain ? full : fmt::format("`{}`", full);
 }
 
 lane::Symbol Labels::operand(NodeId id, std::size_t slot) {

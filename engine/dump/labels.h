@@ -68,6 +68,7 @@ class Labels {
   std::vector<NodeId> folded_;
   std::vector<lane::Symbol> formulas_;
   std::unordered_map<Key, std::vector<std::uint32_t>, KeyHash> cotangents_;
+  std::unordered_map<NodeId, std::uint32_t> summand_;            // of a sum of contributions: which of them it added
   std::unordered_map<std::string_view, std::uint32_t> bearers_;  // how many entries share a text, over all scopes
   std::map<std::pair<const Row*, std::size_t>, bool> once_;
 };

@@ -1,5 +1,4 @@
 #include <ebb/engine/dump/graph.h>
-
 #include <fmt/format.h>
 
 namespace ebb {
@@ -10,9 +9,11 @@ namespace {
 std::size_t sequence(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned lead = byte(0);
-  const std::size_t n = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3
-                        : lead >= 0xf0 && lead < 0xf5                 ? 4
-                                                                      : 0;
+  const std::size_t n = lead < 0x80                   ? 1
+                        : lead >= 0xc2 && lead < 0xe0 ? 2
+                        : lead >= 0xe0 && lead < 0xf0 ? 3
+                        : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                      : 0;
   if (n == 0 || text.size() < n) return 0;
   for (std::size_t i = 1; i < n; ++i) {
     if ((byte(i) & 0xc0) != 0x80) return 0;
@@ -53,7 +54,13 @@ std::string printable(std::string_view text) {
 
 std::size_t columns(std::string_view text) {
   std::size_t count = 0;
-  for (const char c : text) count += (static_cast<unsigned char>(c) & 0xc0) == 0x80 ? 0 : 1;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const unsigned byte = static_cast<unsigned char>(text[i]);
+    const unsigned next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
+    // Accents that combine with the letter before, U+0300 to U+036F, take no column.
+    if (byte == 0xcc || (byte == 0xcd && next < 0xb0) || (byte & 0xc0) == 0x80) continue;
+    ++count;
+  }
   return count;
 }
 

@@ -1,9 +1,8 @@
 // Pictures, by Graphviz's program.
 //
-// It is started directly, without a shell, with names of files as plain arguments; the drawing goes to it in a file, and
-// what it says comes back in another, so that nothing can block. The picture takes its place only when it is whole.
+// It is started directly, without a shell, with names of files as plain arguments; the drawing goes to it in a file,
+// and what it says comes back in another, so that nothing can block. The picture takes its place only when it is whole.
 #include <ebb/engine/dump/dump.h>
-
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>

@@ -1,6 +1,5 @@
 // The dump as an aligned table: one line per node and per alias, in the order of recording, a heading per sweep.
 #include <ebb/engine/dump/graph.h>
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,7 +10,7 @@ namespace ebb {
 namespace {
 
 // A cell wider than this does not widen its column.
-constexpr std::size_t kWidest = 56;
+constexpr std::size_t kWidest = 64;
 
 enum Column : std::size_t { kStep, kId, kName, kFormula, kOp, kType, kNote, kScope, kLine, kColumns };
 using Line = std::array<std::string, kColumns>;
@@ -45,6 +44,10 @@ class Table {
   void literals();
   TableRow row_of(const GraphNode& node) const;
   TableRow row_of(const GraphAlias& alias) const;
+  std::string label(NodeId id) const {
+    const std::string text = printable(graph_.label_of(id));
+    return columns(text) > kWidest / 2 ? fmt::format("%{}", id) : text;
+  }
   std::string scope_of(std::size_t scope) const { return printable(graph_.scopes[scope].path); }
 
   const Graph& graph_;
@@ -73,9 +76,9 @@ TableRow Table::row_of(const GraphNode& node) const {
   row.cells[kOp] = node.op;
   row.cells[kType] = fmt::format("{}{}", name(node.dtype), to_string(node.shape));
   if (node.role == Role::accumulation) {
-    row.cells[kNote] = "sum at " + printable(graph_.label_of(node.origin));
+    row.cells[kNote] = "sum at " + label(node.origin);
   } else if (node.origin != kNoNode) {
-    row.cells[kNote] = "rule of " + printable(graph_.label_of(node.origin));
+    row.cells[kNote] = "rule of " + label(node.origin);
   } else if (node.role == Role::seed) {
     row.cells[kNote] = "cotangent";
   }
@@ -90,7 +93,7 @@ TableRow Table::row_of(const GraphAlias& alias) const {
   row.cells[kStep] = printable(alias.step);
   row.cells[kName] = printable(alias.name);
   row.cells[kFormula] = "= " + printable(alias.same_as);
-  if (alias.origin != kNoNode) row.cells[kNote] = "rule of " + printable(graph_.label_of(alias.origin));
+  if (alias.origin != kNoNode) row.cells[kNote] = "rule of " + label(alias.origin);
   row.cells[kScope] = scope_of(alias.scope);
   row.cells[kLine] = alias.where;
   return row;

@@ -45,7 +45,8 @@ struct Map {
   static void loop(const LaneCall& call, std::index_sequence<K...>) {
     std::tuple in{static_cast<const typename In<T, O::kForm, K>::Element*>(call.in[K])...};
     Out* out = static_cast<Out*>(call.out);
-    for (std::int64_t row = 0; row < call.rows; ++row, out += call.n) {
+    const std::int64_t out_step = call.out_step / static_cast<std::int64_t>(sizeof(Out));
+    for (std::int64_t row = 0; row < call.rows; ++row, out += out_step) {
       run_row<Steps, K...>(call.n, call.stream, out, std::get<K>(in)...);
       ((std::get<K>(in) += call.row_step[K] / static_cast<std::int64_t>(sizeof(*std::get<K>(in)))), ...);
     }

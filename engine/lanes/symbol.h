@@ -24,9 +24,10 @@ inline Symbol prefix(std::string_view name, const std::string& arguments) {
   return {std::string(name) + "(" + arguments + ")"};
 }
 
-inline Symbol operator+(const Symbol& a, const Symbol& b) { return infix(a, "+", b, 3, 3); }
+// a + (b + c) keeps its parentheses: it does not round as a + b + c does.
+inline Symbol operator+(const Symbol& a, const Symbol& b) { return infix(a, "+", b, 3, 4); }
 inline Symbol operator-(const Symbol& a, const Symbol& b) { return infix(a, "-", b, 3, 4); }
-inline Symbol operator*(const Symbol& a, const Symbol& b) { return infix(a, "*", b, 4, 4); }
+inline Symbol operator*(const Symbol& a, const Symbol& b) { return infix(a, "*", b, 4, 5); }
 inline Symbol operator/(const Symbol& a, const Symbol& b) { return infix(a, "/", b, 4, 5); }
 inline Symbol operator-(const Symbol& a) { return {"-" + within(a, 5), 4}; }
 inline Symbol operator<(const Symbol& a, const Symbol& b) { return infix(a, "<", b, 2, 3); }

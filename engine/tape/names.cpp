@@ -35,7 +35,10 @@ std::vector<std::string> Tape::name_texts() const {
       const std::uint32_t total = totals[key(entry)];
       if (base == plain.end()) continue;
       if (entry.kind == NameKind::contribution) {
-        text = total == 1 ? fmt::format("d{}", base->second) : fmt::format("d{}{}", base->second, entry.index);
+        text = fmt::format("d{}", base->second);
+        // The first of two contributions to x1 is dx1_1: dx11 is the cotangent of x11.
+        const bool digit = text.back() >= '0' && text.back() <= '9';
+        if (total > 1) text += fmt::format("{}{}", digit ? "_" : "", entry.index);
       } else if (entry.index == total) {
         text = fmt::format("d{}", base->second);
       } else {
@@ -44,8 +47,12 @@ std::vector<std::string> Tape::name_texts() const {
     }
     plain.try_emplace(entry.node, text);
     const std::uint32_t scope = nodes_[entry.kind == NameKind::given ? entry.node : entry.of].scope;
-    const int count = ++seen[fmt::format("{}/{}", scope_path(scope), text)];
-    texts[i] = count == 1 ? text : fmt::format("{}#{}", text, count);
+    const std::string path = scope_path(scope);
+    texts[i] = text;
+    // Someone may have given the name dx#2 already.
+    while (int count = seen[fmt::format("{}/{}", path, texts[i])]++) {
+      texts[i] = fmt::format("{}#{}", text, count + 1);
+    }
   }
   return texts;
 }

@@ -111,12 +111,13 @@ enum class Signature : std::uint8_t {
 };
 
 /// Rows of an elementwise op, `n` elements each. Along a row, input i advances if bit i of `steps` is set and is one
-/// element if it is clear; from row to row it moves by `row_step[i]` bytes. The output's rows lie end to end.
+/// element if it is clear; from row to row it moves by `row_step[i]` bytes, and the output by `out_step`.
 struct LaneCall {
   static constexpr std::size_t kMaxArity = 4;
   std::array<const void*, kMaxArity> in{};
   std::array<std::int64_t, kMaxArity> row_step{};
   void* out = nullptr;
+  std::int64_t out_step = 0;
   std::int64_t rows = 1;
   std::int64_t n = 0;
   unsigned steps = 0;

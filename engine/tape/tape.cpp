@@ -1,7 +1,7 @@
 #include <ebb/engine/tape/tape.h>
 
-#include <ebb/engine/lanes/elementwise.h>
-#include <ebb/engine/lanes/reduction.h>
+#include <ebb/engine/loop/elementwise.h>
+#include <ebb/engine/loop/reduction.h>
 #include <ebb/engine/tape/structural.h>
 #include <ebb/engine/tape/sweep.h>
 #include <fmt/format.h>
@@ -264,6 +264,7 @@ NodeId Tape::find_equal(const Row& row, std::span<const NodeId> inputs, std::spa
 
 void Tape::compute(Node& node, std::span<const NodeId> inputs, const Call& call) {
   const Row& row = *node.row;
+  if (defer(node, inputs, call)) return;
   if (row.kind == Kind::elementwise && !row.kernel) {
     std::array<Source, 4> sources;
     bool lazy = false;
@@ -322,6 +323,9 @@ const Tensor& Tape::value(NodeId id) const {
   switch (node.presence) {
     case Presence::computed:
       break;
+    case Presence::pending:
+      flush();
+      break;
     case Presence::lazy:
       run_broadcast({lazies_[node.lazy].raw(), &lazies_[node.lazy].shape()}, node.value);
       node.presence = Presence::computed;
@@ -340,7 +344,7 @@ const Tensor& Tape::value(NodeId id) const {
 
 void Tape::release(NodeId id) {
   Node& node = nodes_[id];
-  if (node.presence != Presence::computed && node.presence != Presence::lazy) return;
+  if (node.presence == Presence::traced || node.presence == Presence::released) return;
   if (node.row == &kConstant || node.row == &kLeaf) return;
   if (node.lazy != kNoNode) lazies_[node.lazy].drop_buffer();
   node.value.drop_buffer();
@@ -483,6 +487,11 @@ void Tape::rewind(const Mark& mark) {
     states_[noted_.back().state].pending = noted_.back().before;
   }
   committed_ = std::min(committed_, noted_.size());
+  for (; !pending_reductions_.empty() && pending_reductions_.back() >= end; pending_reductions_.pop_back()) {
+    loop_->pop_reduction();
+  }
+  for (; !pending_steps_.empty() && pending_steps_.back() >= end; pending_steps_.pop_back()) loop_->pop_step();
+  if (loop_ && loop_->empty()) loop_->clear();
   for (std::size_t i = states_.size(); i-- > 0;) {
     StateEntry& entry = states_[i];
     if (entry.leaf != kNoNode && entry.leaf >= end) entry.leaf = kNoNode;

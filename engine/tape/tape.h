@@ -1,11 +1,13 @@
 // The tape: the one data structure. A flat list of nodes in the order they were recorded, which is topological order.
 //
-// Eager mode computes each node as it is recorded; trace mode only records. Everything else in the library reads this
+// Eager mode computes each node as it is recorded (elementwise ops and reductions over large tensors wait for one another
+// and run as one loop, before anyone can see a difference); trace mode only records. Everything else in the library reads this
 // list: the sweep appends derivatives to it, dumps print it, the compiler rewrites it. A tape is an object with a
 // lifetime; several may live, each belongs to the thread that made it. mark() and rewind() cut it back and keep its
 // memory, so that a training loop records the same graph over and over without touching the heap.
 #pragma once
 
+#include <ebb/engine/loop/loop.h>
 #include <ebb/engine/tape/chunked.h>
 #include <ebb/engine/tape/row.h>
 #include <ebb/engine/tape/state.h>
@@ -27,6 +29,7 @@ namespace ebb {
 /// Why a node has no value in memory.
 enum class Presence : std::uint8_t {
   computed,   ///< the value is there
+  pending,    ///< part of the tape's open loop, which runs when someone needs it
   lazy,       ///< a broadcast that nobody has needed in full yet
   traced,     ///< recorded only
   released,   ///< dropped by a sweep with keep = false
@@ -43,6 +46,7 @@ struct Node {
   std::uint32_t sweep = 0;         // the sweep that recorded it, from 1; 0 outside
   std::uint32_t scope = 0;         // index into scopes()
   std::uint32_t lazy = kNoNode;    // where the source of a lazy broadcast is kept
+  std::uint32_t pending = 0;       // which step or reduction of the open loop it is
   Presence presence = Presence::traced;
   bool named = false;              // bears at least one name
   bool accumulation = false;       // adds up contributions to the cotangent of `origin`
@@ -254,6 +258,8 @@ class Tape {
   NodeId find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const;
   void compute(Node& node, std::span<const NodeId> inputs, const Call& call);
   void make_lazy(Node& node, Tensor source);
+  bool defer(Node& node, std::span<const NodeId> inputs, const Call& call);
+  void flush() const;
   void check_finite(NodeId id) const;
   void release(NodeId id);
   std::string_view keep_text(std::string_view text);
@@ -271,6 +277,10 @@ class Tape {
   std::thread::id thread_;
 
   mutable Chunked<Node> nodes_;
+  // The open loop: nodes over one shape that are recorded and not computed yet, in order.
+  mutable std::unique_ptr<Loop> loop_;
+  mutable CachedVector<NodeId> pending_steps_;
+  mutable CachedVector<NodeId> pending_reductions_;
   mutable Chunked<Tensor> lazies_;  // sources of lazy broadcasts
   CachedVector<NodeId> edges_;
   Chunked<Attr, 128> attrs_;

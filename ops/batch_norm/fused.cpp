@@ -3,7 +3,7 @@
 // The moments are an input of the other rows for their value alone: how the output depends on x through them is counted in
 // the rule of x, as in every hand-written backward. Second derivatives and above are local pullbacks of the nine steps,
 // recorded where they are needed, so that every order is right.
-#include <ebb/engine/lanes/elementwise.h>
+#include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/tape/grad.h>
 #include <ebb/ops/batch_norm/fused_kernels.h>
 #include <ebb/ops/batch_norm/staged.h>

@@ -1,15 +1,401 @@
-#include "tests/dump/graphs.h"
-
+// Dumps, compared with golden files. EBB_UPDATE_GOLDEN=1 writes them anew; then read what changed before you commit it.
 #include <gtest/gtest.h>
 
-#include <iostream>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <limits>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/dump/graphs.h"
 
 namespace ebb {
-TEST(Dump, Try) {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string read(const fs::path& path) {
+  std::ostringstream out;
+  out << std::ifstream(path, std::ios::binary).rdbuf();
+  return out.str();
+}
+
+void expect_golden(const std::string& name, const std::string& text) {
+  const fs::path path = fs::path(__FILE__).parent_path() / "expected" / name;
+  if (std::getenv("EBB_UPDATE_GOLDEN")) std::ofstream(path, std::ios::binary) << text;
+  EXPECT_EQ(read(path), text) << path << ": run with EBB_UPDATE_GOLDEN=1 to write it anew";
+}
+
+template <class F>
+std::string error_of(F&& f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+// Draws the tape with Graphviz; empty where it is not installed.
+std::string drawn(const Tape& tape, const DumpOptions& options = {}) {
+  const fs::path path = fs::path(testing::TempDir()) / "ebb_dump_test.svg";
+  try {
+    write_svg(tape, path.string(), options);
+  } catch (const IoError& error) {
+    EXPECT_NE(std::string(error.what()).find("dot was not found"), std::string::npos) << error.what();
+    return {};
+  }
+  const std::string svg = read(path);
+  fs::remove(path);
+  EXPECT_NE(svg.find("</svg>"), std::string::npos);
+  return svg;
+}
+constexpr char kNoGraphviz[] = "Graphviz is not installed (apt install graphviz): drawings were not rendered";
+
+const DumpOptions kDot{.format = DumpFormat::dot};
+
+// --- golden files
+// ------------------------------------------------------------------------------------------------------
+
+TEST(Dump, NineSteps) {
   Tape tape;
   test::nine_steps(tape);
-  std::cout << dump(tape);
-  std::ofstream("/tmp/nine.dot") << dump(tape, {.format = DumpFormat::dot});
+  expect_golden("nine_steps.txt", dump(tape));
+  expect_golden("nine_steps.dot", dump(tape, kDot));
+  expect_golden("nine_steps_values.txt", dump(tape, {.title = "Batchnorm", .values = true, .full_values = 3}));
+  expect_golden("nine_steps_unfolded.dot", dump(tape, {.format = DumpFormat::dot, .fold = false, .reads = true}));
 }
+
+TEST(Dump, BatchNormOfImages) {
+  Tape tape;
+  test::batch_norm_of_images(tape);
+  expect_golden("batch_norm.txt", dump(tape));
+  expect_golden("batch_norm.dot", dump(tape, kDot));
 }
+
+TEST(Dump, Scopes) {
+  Tape tape;
+  test::two_layers(tape);
+  expect_golden("scopes.txt", dump(tape));
+  expect_golden("scopes.dot", dump(tape, kDot));
+}
+
+TEST(Dump, SecondOrder) {
+  Tape tape;
+  test::second_order(tape);
+  expect_golden("second_order.txt", dump(tape));
+  expect_golden("second_order.dot", dump(tape, kDot));
+}
+
+TEST(Dump, HostileNames) {
+  Tape tape;
+  test::hostile_names(tape);
+  expect_golden("hostile.txt", dump(tape));
+  expect_golden("hostile.dot", dump(tape, kDot));
+}
+
+TEST(Dump, Empty) {
+  Tape tape;
+  EXPECT_EQ(dump(tape), "tape: 0 nodes\n");
+  EXPECT_TRUE(describe(tape).sections.empty());
+  if (drawn(tape).empty()) GTEST_SKIP() << kNoGraphviz;
+}
+
+TEST(Dump, Color) {
+  Tape tape;
+  tape.leaf(Tensor::full({2}, 1), "x");
+  EXPECT_EQ(dump(tape).find('\x1b'), std::string::npos);
+  EXPECT_NE(dump(tape, {.color = true}).find("\x1b[1;34mx"), std::string::npos);
+}
+
+// --- what must be true
+// -------------------------------------------------------------------------------------------------
+
+TEST(Dump, TwoRunsAreByteIdentical) {
+  const auto run = [](DumpFormat format) {
+    Tape tape;
+    test::nine_steps(tape);
+    test::two_layers(tape);
+    return dump(tape, {.format = format, .values = true});
+  };
+  EXPECT_EQ(run(DumpFormat::text), run(DumpFormat::text));
+  EXPECT_EQ(run(DumpFormat::dot), run(DumpFormat::dot));
+}
+
+TEST(Dump, NineStepsReadAsTheArticleDoes) {
+  Tape tape;
+  test::nine_steps(tape);
+  const std::string text = dump(tape, {.source_lines = false});
+  // Each line is cut at its op, and runs of blanks are one.
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) {
+    std::string words;
+    std::istringstream parts(line);
+    for (std::string word; parts >> word;) words += (words.empty() ? "" : " ") + word;
+    lines.push_back(words);
+  }
+  const auto has = [&](const std::string& step, const std::string& formula) {
+    for (const std::string& line : lines) {
+      if (line.starts_with(step + " ") && line.find(formula) != std::string::npos) return true;
+    }
+    return false;
+  };
+  EXPECT_TRUE(has("9", "dgammax = dout"));
+  EXPECT_TRUE(has("9", "dbeta = sum(dout, axes=[0])"));
+  EXPECT_TRUE(has("8", "dgamma = sum(dgammax * xhat, axes=[0])"));
+  EXPECT_TRUE(has("8", "dxhat = dgammax * gamma"));
+  EXPECT_TRUE(has("7", "divar = sum(dxhat * xmu, axes=[0])"));
+  EXPECT_TRUE(has("7", "dxmu1 = dxhat * ivar"));
+  EXPECT_TRUE(has("6", "dsqrtvar = -(ivar * ivar) * divar"));
+  EXPECT_TRUE(has("5b", "dvar = 0.5 / sqrtvar * dsqrtvar"));
+  EXPECT_TRUE(has("4", "dsq = broadcast_to(dvar / 4, shape=[4, 3])"));
+  EXPECT_TRUE(has("3", "dxmu2 = 2 * dsq * xmu"));
+  EXPECT_TRUE(has("2", "dxmu = dxmu1 + dxmu2"));
+  EXPECT_TRUE(has("2", "dx1 = dxmu"));
+  EXPECT_TRUE(has("2", "dmu = -sum(dxmu, axes=[0])"));
+  EXPECT_TRUE(has("1", "dx2 = broadcast_to(dmu / 4, shape=[4, 3])"));
+  EXPECT_TRUE(has("0", "dx = dx1 + dx2"));
+}
+
+TEST(Dump, StepsAreGroupsInReadingOrder) {
+  Tape tape;
+  test::nine_steps(tape);
+  const Graph graph = describe(tape);
+  std::string order;
+  for (const GraphSection& section : graph.sections) {
+    order += section.title + ":";
+    for (const GraphStep& step : section.steps) order += " " + (step.label.empty() ? "-" : step.label);
+    order += "\n";
+  }
+  EXPECT_EQ(order, "forward: - 1 2 3 4 5 6 7 8 9\nbackward: - 9 8 7 6 5 4 3 2 1 0\n");
+}
+
+TEST(Dump, EveryNodeIsFound) {
+  Tape tape;
+  test::nine_steps(tape);
+  test::two_layers(tape);
+  test::second_order(tape);
+  const std::string text = dump(tape);
+  const std::string dot = dump(tape, kDot);
+  const Graph graph = describe(tape);
+  ASSERT_EQ(graph.nodes.size(), tape.size());
+  for (const GraphNode& node : graph.nodes) {
+    const std::string id = "%" + std::to_string(node.id) + (node.role == Role::constant ? " =" : " ");
+    EXPECT_NE(text.find(id), std::string::npos) << id;
+    if (node.role != Role::constant) {
+      const std::string number = "%" + std::to_string(node.id);
+      EXPECT_TRUE(dot.find(number + " ") != std::string::npos || dot.find(number + "<") != std::string::npos) << id;
+    }
+  }
+}
+
+TEST(Dump, EdgesSayWhatTheyCarry) {
+  Tape tape;
+  const test::NineSteps g = test::nine_steps(tape);
+  const Graph graph = describe(tape);
+  const NodeId dxhat = tape.find("dxhat").id();
+  const NodeId dx = g.gradients[0].id();
+  int found = 0;
+  for (const GraphEdge& edge : graph.edges) {
+    EXPECT_EQ(edge.backward, tape.node(edge.to).sweep != 0);
+    if (edge.to == dxhat) {
+      ++found;
+      EXPECT_EQ(edge.cotangent, edge.from == g.dout.id());  // dgammax * gamma
+      if (edge.cotangent) {
+        ASSERT_NE(edge.alias, kNoIndex);
+        EXPECT_EQ(graph.aliases[edge.alias].name, "dgammax");
+      }
+    }
+    if (edge.to == dx) {
+      ++found;
+      EXPECT_TRUE(edge.cotangent);
+    }
+  }
+  EXPECT_EQ(found, 4);
+  EXPECT_EQ(graph.nodes[graph.index_of(dx)].role, Role::accumulation);
+  EXPECT_EQ(graph.nodes[graph.index_of(g.dout.id())].role, Role::seed);
+  EXPECT_EQ(graph.nodes[graph.index_of(g.dout.id())].cotangent_of, g.out.id());
+}
+
+TEST(Dump, ThreeContributionsAreOneSum) {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::full({3}, 2, DType::f64), "x");
+  const Var y = tape.name(x * 2 + (x * 3 + x), "y");
+  pullback(y, tape.leaf(Tensor::full({3}, 1, DType::f64), "dy"), x);
+  EXPECT_NE(dump(tape).find("= dx1 + dx2 + dx3"), std::string::npos) << dump(tape);
+}
+
+TEST(Dump, OneCotangentTwice) {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::full({3}, 2, DType::f64), "x");
+  pullback(tape.name(x + x, "y"), tape.leaf(Tensor::full({3}, 1, DType::f64), "g"), x);
+  const std::string text = dump(tape);
+  EXPECT_NE(text.find("dx1  = g"), std::string::npos) << text;
+  EXPECT_NE(text.find("dx2  = g"), std::string::npos) << text;
+  EXPECT_NE(text.find("dx   = dx1 + dx2"), std::string::npos) << text;
+}
+
+TEST(Dump, LiteralCotangentIsAnAlias) {
+  Tape tape;
+  const Var a = tape.leaf(Tensor::full({}, 2, DType::f64), "a");
+  grad(tape.name(a - 1, "loss"), a);
+  EXPECT_NE(dump(tape).find("da   = 1"), std::string::npos) << dump(tape);
+}
+
+TEST(Dump, UserNamesGiveAliases) {
+  Tape tape;
+  const Var a = tape.leaf(Tensor::full({}, 2, DType::f64), "a");
+  tape.name(a, "other");
+  EXPECT_NE(dump(tape).find("other = a"), std::string::npos) << dump(tape);
+}
+
+TEST(Dump, NumberedNamesStayUnique) {
+  Tape tape;
+  for (const char* name : {"x", "x#2", "x", "x"}) tape.leaf(Tensor::full({}, 2, DType::f64), name);
+  EXPECT_EQ(tape.name_texts(), (std::vector<std::string>{"x", "x#2", "x#3", "x#4"}));
+}
+
+TEST(Dump, AmbiguousNamesAreQualified) {
+  Tape tape;
+  test::two_layers(tape);
+  const std::string text = dump(tape);
+  EXPECT_NE(text.find("matmul(net.fc1.h, w)"), std::string::npos) << text;
+}
+
+TEST(Dump, Traced) {
+  Tape tape(Tape::Mode::trace);
+  test::nine_steps(tape);
+  const std::string text = dump(tape, {.values = true});
+  EXPECT_TRUE(text.starts_with("tape: 40 nodes, traced (no values)\n")) << text;
+  EXPECT_NE(text.find("dx1 + dx2"), std::string::npos);
+}
+
+TEST(Dump, ReleasedValues) {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::full({3}, 2, DType::f64), "x");
+  grad(sum(tape.name(exp(x) * exp(x * 2), "y")), x, {.keep = false, .unused = Unused::zeros});
+  EXPECT_NE(dump(tape, {.values = true}).find("(released)"), std::string::npos) << dump(tape, {.values = true});
+}
+
+TEST(Dump, ValuesInFullAndInSummary) {
+  Tape tape;
+  tape.leaf(Tensor::of<double>({2, 2}, {1, 2, 3, 4}), "small");
+  Tensor large = Tensor::full({100}, 1, DType::f64);
+  large.mutable_data<double>()[3] = std::numeric_limits<double>::infinity();
+  large.mutable_data<double>()[4] = 3;
+  tape.leaf(large, "large");
+  const std::string text = dump(tape, {.values = true, .source_lines = false});
+  EXPECT_NE(text.find("          [[1, 2],\n           [3, 4]]\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("100 values: min 1, mean 1.0202, max 3, deviation 0.19999, 1 not finite"), std::string::npos)
+      << text;
+}
+
+TEST(Dump, ValuesLeaveLargeBroadcastsAlone) {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::full({}, 3, DType::f64), "x");
+  const Var wide = broadcast_to(x, {1000});
+  const std::string text = dump(tape, {.values = true});
+  EXPECT_NE(text.find("1000 values: min 3, mean 3, max 3"), std::string::npos) << text;
+  EXPECT_EQ(tape.node(wide.id()).presence, Presence::lazy);
+}
+
+TEST(Dump, Restricted) {
+  Tape tape;
+  const test::NineSteps g = test::nine_steps(tape);
+  const Var xmu = tape.find("xmu");
+  const std::string range = dump(tape, {.from = xmu, .to = g.out, .source_lines = false});
+  EXPECT_TRUE(range.starts_with("tape: 10 of 40 nodes\n")) << range;
+  EXPECT_NE(range.find("= x - mu"), std::string::npos) << range;
+  EXPECT_EQ(range.find("backward"), std::string::npos) << range;
+  const std::string ancestors = dump(tape, {.outputs = {tape.find("sq")}, .source_lines = false});
+  EXPECT_TRUE(ancestors.starts_with("tape: 4 of 40 nodes\n")) << ancestors;
+  const Graph graph = describe(tape, {.from = xmu, .to = g.out});
+  ASSERT_EQ(graph.outside.size(), 4u);  // x, gamma, beta, mu
+  EXPECT_EQ(graph.outside[3].second, "mu");
+  EXPECT_NE(dump(tape, {.format = DumpFormat::dot, .from = xmu}).find("n3 [shape=plaintext"), std::string::npos);
+}
+
+TEST(Dump, LargeGraphsTakeLinearTime) {
+  const auto seconds = [](int n) {
+    Tape tape(Tape::Mode::trace);
+    const Var x = tape.leaf(Tensor::full({8}, 1), "x");
+    Var v = x;
+    for (int i = 0; i < n; ++i) v = tape.name(v * x + 1, "v");
+    pullback(v, tape.leaf(Tensor::full({8}, 1), "g"), x);
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_GT(dump(tape).size(), 1000u);
+    EXPECT_GT(dump(tape, kDot).size(), 1000u);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  const double small = seconds(2'500);
+  const double large = seconds(25'000);
+  EXPECT_LT(large, 40 * std::max(small, 0.01)) << small << " s against " << large << " s";
+}
+
+// --- Graphviz
+// ----------------------------------------------------------------------------------------------------------
+
+TEST(Dump, GraphvizDrawsThem) {
+  std::string all;
+  for (const auto build : {+[](Tape& tape) { test::nine_steps(tape); }, +[](Tape& tape) { test::two_layers(tape); },
+                           +test::batch_norm_of_images, +test::second_order, +test::hostile_names}) {
+    Tape tape;
+    build(tape);
+    for (const bool fold : {true, false}) {
+      all = drawn(tape, {.title = "a \"title\"", .values = true, .fold = fold, .reads = true});
+      if (all.empty()) GTEST_SKIP() << kNoGraphviz;
+    }
+  }
+  EXPECT_EQ(all.find("<script>"), std::string::npos);
+  EXPECT_NE(all.find("&lt;script&gt;"), std::string::npos);
+  EXPECT_NE(all.find("line one\\nline"), std::string::npos);
+  EXPECT_EQ(all.find("x01n"), std::string::npos);  // Graphviz would put a node's name for \N
+  EXPECT_NE(all.find("\xce\xb3"), std::string::npos);
+}
+
+TEST(Dump, GraphvizMissing) {
+  const std::string before = std::getenv("PATH") ? std::getenv("PATH") : "";
+  Tape tape;
+  setenv("PATH", "/nonexistent", 1);
+  const std::string error = error_of([&] { write_svg(tape, "never.svg", {}, {"demo.cpp", 7}); });
+  setenv("PATH", before.c_str(), 1);
+  EXPECT_EQ(error,
+            "write_svg: Graphviz draws the graph, and its program dot was not found. Install it with `apt install "
+            "graphviz`, or write the drawing's text with dump(tape, {.format = DumpFormat::dot}). (demo.cpp:7)");
+  EXPECT_FALSE(fs::exists("never.svg"));
+}
+
+TEST(Dump, SvgIntoAMissingFolder) {
+  Tape tape;
+  if (drawn(tape).empty()) GTEST_SKIP() << kNoGraphviz;
+  EXPECT_EQ(
+      error_of([&] {
+        write_svg(tape, "/nonexistent/a.svg", {}, {"demo.cpp", 7});
+      }),
+      "write_svg: cannot write /nonexistent/a.svg, No such file or directory. Does the folder exist, and may it be "
+      "written? (demo.cpp:7)");
+}
+
+// --- bad input
+// ---------------------------------------------------------------------------------------------------------
+
+TEST(Dump, WrongVars) {
+  Tape tape;
+  Tape other;
+  const Var a = tape.leaf(Tensor::full({2}, 1), "a");
+  const Var b = tape.leaf(Tensor::full({2}, 1), "b");
+  const Var c = other.leaf(Tensor::full({2}, 1), "c");
+  EXPECT_EQ(error_of([&] { dump(tape, {.from = b, .to = a}); }),
+            "dump: from %1 was recorded after to %0, which leaves nothing to show. Swap them.");
+  EXPECT_EQ(error_of([&] { dump(tape, {.outputs = {c}}); }),
+            "dump: c is of another tape, so it cannot be one of the outputs. Give a Var that the dumped tape has "
+            "recorded.");
+  EXPECT_THROW(dump(tape, {.from = Var()}), UsageError);
+}
+
+}  // namespace
+}  // namespace ebb

@@ -13,4 +13,16 @@ struct NineSteps {
 /// The nine steps of batchnorm on a [4, 3] batch, and their pullback.
 NineSteps nine_steps(Tape& tape);
 
+/// The same as users call it, on images.
+void batch_norm_of_images(Tape& tape);
+
+/// A layer with scopes: net.fc1, net.fc2, a loss, and its gradient with respect to the weights.
+Var two_layers(Tape& tape);
+
+/// y = x^3, its derivative and the derivative's derivative.
+void second_order(Tape& tape);
+
+/// Names that no format may take for its own language.
+void hostile_names(Tape& tape);
+
 }  // namespace ebb::test

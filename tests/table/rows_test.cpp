@@ -138,12 +138,12 @@ TEST(Rows, FormulasPrint) {
       {"not_equal", "a != b"},
       {"where", "where(a, b, c)"},
   };
-  const std::vector<std::string> names{"a", "b", "c"};
+  const std::vector<lane::Symbol> names{{"a"}, {"b"}, {"c"}};
   for (const Row* row : all_rows()) {
     if (!row->expression) continue;
     const auto found = formulas.find(row->name);
-    ASSERT_NE(found, formulas.end()) << row->name << ": " << row->expression(names);
-    EXPECT_EQ(row->expression(names), found->second);
+    ASSERT_NE(found, formulas.end()) << row->name << ": " << row->expression(names).text;
+    EXPECT_EQ(row->expression(names).text, found->second);
   }
 }
 

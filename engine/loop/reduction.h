@@ -1,8 +1,4 @@
-// Running reductions over any set of axes.
-//
-// Axes that are kept or reduced alike are merged first, so every call is runs (the innermost axis is reduced) or columns
-// (it is kept) under outer loops. Work is cut by the shape alone and combined in order: any number of threads gives the
-// same bits.
+// Running one reduction by itself, over any set of axes.
 #pragma once
 
 #include <ebb/engine/tape/row.h>

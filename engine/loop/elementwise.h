@@ -11,6 +11,9 @@
 
 namespace ebb {
 
+/// Outputs from this size on are written around the cache: they would not survive in it.
+inline constexpr std::int64_t kStreamBytes = 16 << 20;
+
 /// An operand: elements in memory under a shape that broadcasts to the output's.
 struct Source {
   const void* data;

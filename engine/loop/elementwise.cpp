@@ -1,5 +1,5 @@
 #include <ebb/engine/error.h>
-#include <ebb/engine/lanes/elementwise.h>
+#include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/threads/pool.h>
 
 #include <algorithm>
@@ -10,7 +10,6 @@ namespace ebb {
 namespace {
 
 constexpr std::int64_t kGrain = 16 * 1024;          // elements worth a thread
-constexpr std::int64_t kStreamBytes = 16 << 20;     // outputs from here on are written around the cache
 constexpr std::size_t kMaxArity = LaneCall::kMaxArity;
 
 // Calls f(task) for each task of a range, every other call of this function from the last to the first: what one op
@@ -112,6 +111,7 @@ void run_elementwise(const Row& row, std::span<const Source> in, DType lane_dtyp
   // Rows along the axis next to the innermost go in one call; the axes outside of it are counted through.
   const std::size_t next = last - 1;
   base.n = inner;
+  base.out_step = inner * out_size;
   for (std::size_t k = 0; k < in.size(); ++k) base.row_step[k] = walk.stride[k][next] * in_size[k];
   const std::int64_t rows_per_task = std::max<std::int64_t>(1, kGrain / inner);
   parallel_for((rows + rows_per_task - 1) / rows_per_task, [&](std::int64_t begin, std::int64_t end) {

@@ -1,0 +1,251 @@
+#include <ebb/engine/loop/elementwise.h>
+#include <ebb/engine/loop/loop.h>
+#include <ebb/engine/loop/reduction.h>
+
+namespace ebb {
+
+// Where a block lies: in the whole shape, and in each source.
+struct Loop::Place {
+  std::int64_t rows, n;
+  std::int64_t offset;      // in elements of the whole shape
+  std::int64_t row_stride;
+  std::array<std::int64_t, kMaxSources> source_offset, source_row;
+  std::array<bool, kMaxSources> source_moves;
+};
+
+void Loop::clear() {
+  for (std::size_t i = 0; i < sources_; ++i) source_[i].tensor = Tensor();
+  steps_ = sources_ = reductions_ = 0;
+  axes_.reset();
+}
+
+void Loop::begin(const Shape& shape) {
+  clear();
+  shape_ = shape;
+}
+
+bool Loop::fits(const Shape& shape) const {
+  Strides ignored{};
+  return !axes_ || Plan(shape_, *axes_).strides_of(shape, ignored);
+}
+
+bool Loop::can_reduce(const IntList& axes) const {
+  if (axes_) return *axes_ == axes;
+  const Plan plan(shape_, axes);
+  Strides ignored{};
+  for (std::size_t i = 0; i < sources_; ++i) {
+    if (!plan.strides_of(source_[i].tensor.shape(), ignored)) return false;
+  }
+  return true;
+}
+
+Loop::Operand Loop::add_source(const Tensor& tensor) {
+  for (std::size_t i = 0; i < sources_; ++i) {
+    if (source_[i].tensor.shares_buffer_with(tensor) && source_[i].tensor.shape() == tensor.shape()) return {false, i};
+  }
+  source_[sources_].tensor = tensor;
+  return {false, sources_++};
+}
+
+Loop::Operand Loop::add_step(const Row& row, std::span<const Operand> operands, DType lane_dtype, DType dtype) {
+  Step& step = step_[steps_];
+  step = Step{};
+  step.lane = lane_of(row, lane_dtype);
+  step.arity = operands.size();
+  for (std::size_t k = 0; k < operands.size(); ++k) {
+    step.operands[k] = operands[k];
+    const bool condition = k == 0 && row.signature == Signature::select;
+    step.size[k] = condition ? 1 : static_cast<std::int64_t>(size_of(lane_dtype));
+  }
+  step.out_size = static_cast<std::int64_t>(size_of(dtype));
+  return {true, steps_++};
+}
+
+std::size_t Loop::add_reduction(const Row& row, Operand operand, DType dtype, const IntList& axes) {
+  axes_ = axes;
+  const std::int64_t size = static_cast<std::int64_t>(size_of(dtype));
+  reduction_[reductions_] = {reducer_of(row, dtype), operand, size, size, nullptr};
+  return reductions_++;
+}
+
+void Loop::mark_used() {
+  for (std::size_t i = 0; i < steps_; ++i) step_[i].used = false;
+  for (std::size_t i = 0; i < reductions_; ++i) {
+    if (reduction_[i].operand.is_step) step_[reduction_[i].operand.index].used = true;
+  }
+  scratch_bytes_ = 0;
+  for (std::size_t i = steps_; i-- > 0;) {
+    Step& step = step_[i];
+    if (!step.used && !step.place) continue;  // nobody wants it
+    for (std::size_t k = 0; k < step.arity; ++k) {
+      if (step.operands[k].is_step) step_[step.operands[k].index].used = true;
+    }
+  }
+  for (std::size_t i = 0; i < steps_; ++i) {
+    if (!step_[i].used || step_[i].place) continue;
+    step_[i].scratch = scratch_bytes_;
+    scratch_bytes_ += Cut::kBlockElements * 8 + 64;  // a cache line apart, so that blocks do not fight for sets
+  }
+}
+
+Loop::Place Loop::locate(const Plan& plan, const Block& block, bool reduced) const {
+  const std::size_t axis = plan.row_axis(reduced);
+  const auto of = [&](const Strides& strides, std::int64_t& row) {
+    row = axis < plan.rank() ? strides[axis] : 0;
+    const std::int64_t inner = plan.rank() == 0 ? 0 : strides[plan.rank() - 1];
+    const std::int64_t kept = reduced ? plan.offset(false, block.kept, strides) : 0;
+    return kept + plan.offset(reduced, block.row, strides) + block.column * inner;
+  };
+  Place at;
+  at.rows = block.rows;
+  at.n = block.n;
+  at.offset = of(plan.strides(), at.row_stride);
+  for (std::size_t i = 0; i < sources_; ++i) {
+    at.source_offset[i] = of(source_[i].strides, at.source_row[i]);
+    at.source_moves[i] = plan.rank() > 0 && source_[i].strides[plan.rank() - 1] != 0;
+  }
+  return at;
+}
+
+void Loop::compute(const Place& at, std::byte* scratch) const {
+  for (std::size_t i = 0; i < steps_; ++i) {
+    const Step& step = step_[i];
+    if (!step.used && !step.place) continue;
+    LaneCall call;
+    call.rows = at.rows;
+    call.n = at.n;
+    for (std::size_t k = 0; k < step.arity; ++k) {
+      const std::int64_t size = step.size[k];
+      const Operand& operand = step.operands[k];
+      if (!operand.is_step) {
+        call.in[k] = source_[operand.index].tensor.raw() + at.source_offset[operand.index] * size;
+        call.row_step[k] = at.source_row[operand.index] * size;
+        if (at.source_moves[operand.index]) call.steps |= 1u << k;
+        continue;
+      }
+      const Step& from = step_[operand.index];
+      call.in[k] = from.place ? from.place + at.offset * size : scratch + from.scratch;
+      call.row_step[k] = (from.place ? at.row_stride : at.n) * size;
+      call.steps |= 1u << k;
+    }
+    call.out = step.place ? step.place + at.offset * step.out_size : scratch + step.scratch;
+    call.out_step = (step.place ? at.row_stride : at.n) * step.out_size;
+    call.stream = stream_ && !step.used;
+    step.lane(call);
+  }
+}
+
+namespace {
+
+// A block's results that nobody keeps, one region per thread.
+std::byte* thread_scratch(std::size_t bytes) {
+  thread_local CachedVector<std::byte> scratch;
+  if (scratch.size() < bytes) scratch.resize(bytes);
+  return scratch.data();
+}
+
+bool next_direction() {
+  thread_local bool back = false;
+  return back = !back;
+}
+
+}  // namespace
+
+void Loop::run() {
+  mark_used();
+  stream_ = false;
+  for (std::size_t i = 0; i < steps_; ++i) {
+    stream_ |= step_[i].place && shape_.numel() * step_[i].out_size >= kStreamBytes;
+  }
+  Plan plan(shape_, axes_.value_or(IntList{}));
+  if (!axes_) {
+    for (std::size_t i = 0; i < sources_; ++i) plan.split_for(source_[i].tensor.shape());
+  }
+  for (std::size_t i = 0; i < sources_; ++i) plan.strides_of(source_[i].tensor.shape(), source_[i].strides);
+  reductions_ > 0 ? run_reductions(plan) : run_steps(plan);
+}
+
+// Without reductions every axis is kept: rows along the axis next to the innermost, or pieces of the only one.
+void Loop::run_steps(const Plan& plan) {
+  const std::int64_t total = shape_.numel();
+  const std::int64_t inner = plan.inner();
+  const std::int64_t rows = total / inner;
+  const bool back = next_direction();
+  const std::int64_t per_task = rows == 1 ? Cut::kBlockElements : std::max<std::int64_t>(1, Cut::kBlockElements / inner);
+  const std::int64_t extent = rows == 1 ? total : rows;
+  const std::size_t axis = plan.row_axis(false);
+  const std::int64_t tasks = (extent + per_task - 1) / per_task;
+  parallel_for((tasks + 1) / 2, [&](std::int64_t begin, std::int64_t end) {
+    std::byte* const scratch = thread_scratch(scratch_bytes_);
+    const std::int64_t first = begin * 2;
+    const std::int64_t last = std::min(tasks, end * 2);
+    for (std::int64_t i = first; i < last; ++i) {
+      const std::int64_t task = back ? first + last - 1 - i : i;
+      const std::int64_t stop = std::min(extent, (task + 1) * per_task);
+      Block block;
+      if (rows == 1) {
+        block.column = task * per_task;
+        block.n = stop - block.column;
+        compute(locate(plan, block, false), scratch);
+        continue;
+      }
+      for (block.row = task * per_task; block.row < stop; block.row += block.rows) {
+        block.rows = std::min(stop - block.row, plan.size(axis) - block.row % plan.size(axis));
+        // A row that is longer than a block comes in pieces.
+        for (block.column = 0; block.column < inner; block.column += block.n) {
+          block.n = std::min(inner - block.column, Cut::kBlockElements);
+          compute(locate(plan, block, false), scratch);
+        }
+        block.column = 0;
+      }
+    }
+  });
+}
+
+void Loop::run_reductions(const Plan& plan) {
+  const std::int64_t elements = shape_.numel();
+  const std::int64_t cells = plan.outer_kept() * (plan.inner_reduced() ? 1 : plan.inner());
+  const Cut cut(plan, elements, cells);
+  const std::int64_t carry_size = cut.chunks * cells;
+  CachedVector<std::int64_t> carry(static_cast<std::size_t>(carry_size) * reductions_);
+  const auto cell_of = [&](std::size_t reduction, std::int64_t cell) {
+    return carry.data() + static_cast<std::int64_t>(reduction) * carry_size + cell;
+  };
+  parallel_for((cut.tasks + cut.tasks_per_grain - 1) / cut.tasks_per_grain, [&](std::int64_t begin, std::int64_t end) {
+    std::byte* const scratch = thread_scratch(scratch_bytes_);
+    for (std::int64_t task = begin * cut.tasks_per_grain; task < std::min(cut.tasks, end * cut.tasks_per_grain); ++task) {
+      const std::int64_t first_cell = task % cut.chunks * cells + task / cut.chunks * cut.cells_per_kept;
+      for (std::size_t r = 0; r < reductions_; ++r) {
+        reduction_[r].reducer->init(cell_of(r, first_cell), cut.cells_per_kept);
+      }
+      cut.walk(task, steps_ > 0, [&](const Block& block) {
+        const Place at = locate(plan, block, true);
+        compute(at, scratch);
+        for (std::size_t r = 0; r < reductions_; ++r) {
+          const Reduction& reduction = reduction_[r];
+          const std::byte* x = nullptr;
+          std::int64_t stride = at.row_stride;
+          if (!reduction.operand.is_step) {
+            x = source_[reduction.operand.index].tensor.raw() + at.offset * reduction.size;
+          } else if (const Step& step = step_[reduction.operand.index]; step.place) {
+            x = step.place + at.offset * reduction.size;
+          } else {
+            x = scratch + step.scratch;
+            stride = at.n;
+          }
+          const auto take = plan.inner_reduced() ? reduction.reducer->run : reduction.reducer->columns;
+          take(x, at.rows, stride, at.n, cell_of(r, block.cell));
+        }
+      });
+    }
+  });
+  for (std::size_t r = 0; r < reductions_; ++r) {
+    const Reducer& reducer = *reduction_[r].reducer;
+    for (std::int64_t chunk = 1; chunk < cut.chunks; ++chunk) {
+      reducer.merge(cell_of(r, 0), cell_of(r, chunk * cells), cells);
+    }
+    reducer.finish(cell_of(r, 0), cells, elements / cells, reduction_[r].place);
+  }
+}
+
+}  // namespace ebb

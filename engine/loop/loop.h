@@ -1,0 +1,104 @@
+// A loop: elementwise ops and reductions over one shape, run together in blocks that fit the cache.
+//
+// Memory is what costs: ten ops over a large tensor, one after the other, read and write it thirty times. A loop brings
+// each operand in once, runs every op's lanes on a block while it is near, and writes only what someone keeps. The lanes
+// and the cuts are those of the ops run one by one, and so are the bits of the results.
+#pragma once
+
+#include <ebb/engine/loop/plan.h>
+#include <ebb/engine/tape/row.h>
+
+#include <array>
+#include <optional>
+#include <span>
+
+namespace ebb {
+
+class Loop {
+ public:
+  static constexpr std::size_t kMaxSteps = 24;
+  static constexpr std::size_t kMaxSources = 24;
+  static constexpr std::size_t kMaxReductions = 8;
+
+  /// An operand: the result of an earlier step, or a tensor that broadcasts to the shape.
+  struct Operand {
+    bool is_step = false;
+    std::size_t index = 0;
+  };
+
+  bool empty() const { return steps_ == 0 && reductions_ == 0; }
+  const Shape& shape() const { return shape_; }
+  std::size_t steps() const { return steps_; }
+  std::size_t reductions() const { return reductions_; }
+
+  /// Begins anew over a shape.
+  void clear();
+  void begin(const Shape& shape);
+
+  /// True if there is room for `sources` more and another step or reduction.
+  bool has_room(std::size_t sources) const {
+    return sources_ + sources <= kMaxSources && steps_ < kMaxSteps && reductions_ < kMaxReductions;
+  }
+  /// True if an operand of this shape can be read while reducing over the loop's axes.
+  bool fits(const Shape& shape) const;
+  /// True if a reduction over `axes` can join: the loop reduces over the same ones, or over none, and its operands fit.
+  bool can_reduce(const IntList& axes) const;
+
+  Operand add_source(const Tensor& tensor);
+  /// Adds an op; its result has the loop's shape.
+  Operand add_step(const Row& row, std::span<const Operand> operands, DType lane_dtype, DType dtype);
+  /// Adds a reduction; returns its number.
+  std::size_t add_reduction(const Row& row, Operand operand, DType dtype, const IntList& axes);
+  /// Takes back the last step, which nothing reads, or the last reduction.
+  void pop_step() { --steps_; }
+  void pop_reduction() {
+    if (--reductions_ == 0) axes_.reset();
+  }
+
+  /// Where results go; steps without a place are kept only as long as a block is near.
+  void store(std::size_t step, std::byte* place) { step_[step].place = place; }
+  void store_reduction(std::size_t reduction, void* place) { reduction_[reduction].place = place; }
+
+  void run();
+
+ private:
+  struct Source {
+    Tensor tensor;
+    Strides strides{};
+  };
+  struct Step {
+    Lane lane = nullptr;
+    std::array<Operand, LaneCall::kMaxArity> operands{};
+    std::size_t arity = 0;
+    std::array<std::int64_t, LaneCall::kMaxArity> size{};  // bytes of an element of each operand
+    std::int64_t out_size = 0;
+    std::byte* place = nullptr;
+    bool used = false;          // by a later step or a reduction
+    std::size_t scratch = 0;    // where it lies in a thread's scratch, if it has no place
+  };
+  struct Reduction {
+    const Reducer* reducer = nullptr;
+    Operand operand;
+    std::int64_t size = 0;
+    std::int64_t out_size = 0;
+    void* place = nullptr;
+  };
+  struct Place;
+
+  void mark_used();
+  void run_steps(const Plan& plan);
+  void run_reductions(const Plan& plan);
+  Place locate(const Plan& plan, const Block& block, bool reduced) const;
+  void compute(const Place& at, std::byte* scratch) const;
+
+  Shape shape_;
+  std::optional<IntList> axes_;
+  std::size_t steps_ = 0, sources_ = 0, reductions_ = 0;
+  std::array<Step, kMaxSteps> step_;
+  std::array<Source, kMaxSources> source_;
+  std::array<Reduction, kMaxReductions> reduction_;
+  std::size_t scratch_bytes_ = 0;
+  bool stream_ = false;
+};
+
+}  // namespace ebb
