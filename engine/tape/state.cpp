@@ -8,14 +8,14 @@ namespace ebb {
 
 struct State::Impl {
   Impl(std::string_view name, Tensor value)
-      : shape(value.shape()), dtype(value.dtype()), tensor(std::move(value)), name(name) {}
+      : shape(value.shape()), dtype(value.dtype()), tensor(std::move(value)), name(std::make_shared<std::string>(name)) {}
 
   const Shape shape;
   const DType dtype;
   mutable std::mutex mutex;
   Tensor tensor;
   std::uint64_t version = 0;
-  std::string name;
+  std::shared_ptr<const std::string> name;
 };
 
 State::State(std::string_view name, Tensor value) {
@@ -40,14 +40,15 @@ std::uint64_t State::version() const {
   return impl().version;
 }
 
-std::string State::name() const {
+std::shared_ptr<const std::string> State::shared_name() const {
   const std::lock_guard lock(impl().mutex);
   return impl().name;
 }
 
 void State::rename(std::string_view name) {
+  auto copy = std::make_shared<const std::string>(name);
   const std::lock_guard lock(impl().mutex);
-  impl().name = name;
+  impl().name = std::move(copy);
 }
 
 const Shape& State::shape() const { return impl().shape; }

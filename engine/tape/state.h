@@ -26,7 +26,8 @@ class State {
   Tensor value() const;
   /// How often it was set or committed.
   std::uint64_t version() const;
-  std::string name() const;
+  std::string name() const { return *shared_name(); }
+  std::shared_ptr<const std::string> shared_name() const;  ///< the same, without a copy
   void rename(std::string_view name);
 
   const Shape& shape() const;  ///< fixed at birth

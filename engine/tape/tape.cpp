@@ -497,7 +497,7 @@ Var Tape::read(const State& state, Location where) {
     });
     // To a trace a State is an argument: its value of today must not get into a program.
     Tensor value = mode_ == Mode::trace ? Tensor::abstract(state.shape(), state.dtype()) : state.value();
-    const NodeId id = leaf(std::move(value), state.name(), where).id();
+    const NodeId id = leaf(std::move(value), *state.shared_name(), where).id();
     change_entry(entry).leaf = id;
     entry.version = version;
   }

@@ -27,7 +27,9 @@ struct Plan {
       const auto k = static_cast<std::size_t>(i);
       if (sizes[i] != 1) axes[count++] = {sizes[i], from[k], to[k]};
     }
-    std::stable_sort(axes.begin(), axes.begin() + count, [](const Walk& a, const Walk& b) { return a.to > b.to; });
+    for (std::size_t i = 1; i < count; ++i) {  // a stable sort; the library's takes memory from the heap
+      for (std::size_t k = i; k > 0 && axes[k - 1].to < axes[k].to; --k) std::swap(axes[k - 1], axes[k]);
+    }
     std::size_t kept = 0;
     for (std::size_t i = 0; i < count; ++i) {
       Walk& last = axes[kept == 0 ? 0 : kept - 1];

@@ -53,4 +53,9 @@ inline constexpr std::string_view kMissingOps[] = {
     "var",
 };
 
+/// The layers and optimizers of the families `training` and `optim` that Ebb does not have yet.
+inline constexpr std::string_view kMissingTraining[] = {
+    "adagrad", "adam", "adamw", "clip", "conv2d", "global_avg_pool", "max_pool2d", "rmsprop",
+};
+
 }  // namespace ebb::test
