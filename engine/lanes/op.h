@@ -29,6 +29,18 @@ template <class T>
   requires std::is_arithmetic_v<T>
 T select(bool c, T a, T b) { return c ? a : b; }
 
+/// -x with the sign of a zero turned too. Packs take 0 - x for -x on some instruction sets, which is 0 for 0.
+template <class X>
+X negate(const X& x) {
+  if constexpr (std::is_same_v<X, Symbol> || std::is_arithmetic_v<X>) {
+    return -x;
+  } else if constexpr (std::is_floating_point_v<typename X::value_type>) {
+    return x ^ X(static_cast<typename X::value_type>(-0.0));
+  } else {
+    return -x;
+  }
+}
+
 /// A literal of the lambda's type: `lit(x, 0.5)`.
 template <class X>
 X lit(const X&, double value) {

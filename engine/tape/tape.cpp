@@ -423,7 +423,7 @@ Tape::ScopeGuard Tape::scope(std::string_view scope_name, Location where) {
   check_thread();
   ScopeGuard guard(*this, scope_, outer_);
   const std::string_view kept = keep_text(scope_name);
-  scopes_.push_back({kept, scope_, where, text_.size()});
+  scopes_.push_back({kept, scope_, where, nodes_.size(), text_.size()});
   scope_ = static_cast<std::uint32_t>(scopes_.size() - 1);
   if (!outer_) outer_ = where;
   return guard;
@@ -433,6 +433,12 @@ Tape::ScopeGuard::~ScopeGuard() {
   if (slot_ == 0) return;
   Tape* tape = slots()[slot_].tape.load(std::memory_order_acquire);
   if (!tape || tape->first_generation_ != birth_) return;
+  // A scope whose nodes were all rewound while it was open leaves nothing behind, or a loop of such would grow.
+  const Scope& closing = tape->scopes_[tape->scope_];
+  if (tape->scope_ + 1 == tape->scopes_.size() && closing.parent == before_ && closing.nodes >= tape->nodes_.size()) {
+    if (tape->text_.size() == closing.text_end) tape->text_.truncate(closing.text_end - closing.name.size());
+    tape->scopes_.truncate(tape->scope_);
+  }
   tape->scope_ = before_;
   tape->outer_ = outer_;
 }

@@ -60,6 +60,7 @@ struct Scope {
   std::string_view name;
   std::uint32_t parent = 0;
   Location where;
+  std::size_t nodes = 0;     // how many there were when it was opened
   std::size_t text_end = 0;  // how much text there was with its name
 };
 

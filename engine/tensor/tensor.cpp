@@ -77,6 +77,18 @@ Tensor Tensor::reshaped(const Shape& shape) const {
   return result;
 }
 
+namespace {
+
+// C++ leaves open what a number out of range becomes, and processors differ.
+std::int64_t to_integer(double value) {
+  if (std::isnan(value)) return 0;
+  if (value >= 0x1p63) return std::numeric_limits<std::int64_t>::max();
+  if (value < -0x1p63) return std::numeric_limits<std::int64_t>::min();
+  return static_cast<std::int64_t>(value);
+}
+
+}  // namespace
+
 Tensor Tensor::to(DType dtype) const {
   if (dtype == dtype_) return *this;
   Tensor result = empty(shape_, dtype);
@@ -85,6 +97,8 @@ Tensor Tensor::to(DType dtype) const {
       std::ranges::transform(data<From>(), result.mutable_data<To>().begin(), [](From value) {
         if constexpr (std::is_same_v<To, bool>) {
           return value != From{};
+        } else if constexpr (std::is_floating_point_v<From> && std::is_same_v<To, std::int64_t>) {
+          return to_integer(static_cast<double>(value));
         } else {
           return static_cast<To>(value);
         }

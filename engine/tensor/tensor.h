@@ -73,7 +73,7 @@ class Tensor {
   /// The same elements under another shape; shares the buffer. Throws ShapeError if the counts differ.
   Tensor reshaped(const Shape& shape) const;
 
-  /// The elements converted; to bool by `!= 0`, to i64 towards zero.
+  /// The elements converted; to bool by `!= 0`, to i64 towards zero, NaN to 0, what is too large to the nearest.
   Tensor to(DType dtype) const;
 
   /// A copy with a buffer of its own.

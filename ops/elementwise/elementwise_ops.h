@@ -10,7 +10,7 @@ inline constexpr auto kElementwiseOps = [] {
   using namespace lane;
   return std::tuple{
       unary("neg", {.takes = Takes::numbers, .linear = 1},
-            [](auto x) { return -x; },
+            [](auto x) { return negate(x); },
             [](const auto& g) { return -g.ct; }),
       unary("square", {.takes = Takes::numbers},
             [](auto x) { return x * x; },
