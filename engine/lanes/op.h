@@ -44,6 +44,31 @@ X lit(const X&, double value) {
   }
 }
 
+/// a != b, true where one is NaN. On packs xsimd's != is false there from AVX2 on.
+template <class X>
+auto differ(const X& a, const X& b) {
+  if constexpr (std::is_same_v<X, Symbol> || std::is_arithmetic_v<X>) {
+    return a != b;
+  } else {
+    return !(a == b);
+  }
+}
+
+/// e^x up to the largest number. xsimd's f32 exp gives infinity from 88.38 on, a third short of where the result
+/// overflows; there ln 2 is taken off first, in two parts, the first of which leaves no rounding error.
+template <class X>
+X exponential(const X& x) {
+  if constexpr (std::is_same_v<X, Symbol> || std::is_arithmetic_v<X>) {
+    return exp(x);
+  } else if constexpr (std::is_same_v<typename X::value_type, float>) {
+    const auto high = x > X(88.0F);
+    const X y = exp(select(high, x - X(0.693359375F), x));
+    return select(high, y * X(2.00042443F), y);
+  } else {
+    return exp(x);
+  }
+}
+
 /// The reason why an input has no derivative.
 struct NoGrad {
   std::string_view reason;

@@ -14,7 +14,7 @@ namespace ebb::EBB_ISA {
 
 inline constexpr std::int64_t kPartials = 16;
 inline constexpr std::int64_t kBlock = 1024;  // elements of a run between two carries
-inline constexpr std::int64_t kRows = 64;     // rows of a column block between two carries
+inline constexpr std::int64_t kRows = 16;     // rows of a column block between two carries
 
 /// R gives: `init` (a number), `step(acc, x)` on packs, `merge(a, b)` on cells, `finish(cell, count)`.
 template <class R, class T>

@@ -84,8 +84,8 @@ struct Cut {
   static constexpr std::int64_t kChunkWork = 64 * 1024;  // elements worth a chunk of their own
   static constexpr std::int64_t kMaxChunks = 16;
   static constexpr std::int64_t kRunBlock = 1024;        // runs are cut at multiples of this
-  static constexpr std::int64_t kRowBlock = 64;          // rows are cut at multiples of this
-  static constexpr std::int64_t kBlockElements = 8192;   // of a block, where a block is asked for
+  static constexpr std::int64_t kRowBlock = 16;          // rows are cut at multiples of this
+  static constexpr std::int64_t kBlockElements = 4096;   // of a block, where a block is asked for
 
   Cut(const Plan& plan, std::int64_t elements, std::int64_t cells);
 

@@ -31,6 +31,9 @@ std::string index_text(const Shape& shape, std::int64_t flat) {
   return "[" + text + "]";
 }
 
+// The sign of a NaN says nothing, and differs between processors.
+std::string number(double value) { return std::isnan(value) ? "nan" : fmt::format("{}", value); }
+
 }  // namespace
 
 void Tape::check_finite(NodeId id) const {
@@ -38,7 +41,7 @@ void Tape::check_finite(NodeId id) const {
   const Tensor& value = node.presence == Presence::lazy ? lazies_[node.lazy] : node.value;
   const std::int64_t bad = first_not_finite(value);
   if (bad < 0) return;
-  std::string text = fmt::format("{}: the value of {} is {} at {}", node.row->name, name_of(id), value.at(bad),
+  std::string text = fmt::format("{}: the value of {} is {} at {}", node.row->name, name_of(id), number(value.at(bad)),
                                  index_text(value.shape(), bad));
   for (std::size_t i = 0; i < node.inputs; ++i) {
     const NodeId in = input(node, i);

@@ -1,6 +1,5 @@
-#include <ebb/engine/tape/attrs.h>
-
 #include <ebb/engine/error.h>
+#include <ebb/engine/tape/attrs.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -21,9 +20,7 @@ void IntList::push_back(std::int64_t value) {
 
 bool IntList::contains(std::int64_t value) const { return std::find(begin(), end(), value) != end(); }
 
-bool IntList::operator==(const IntList& other) const {
-  return std::equal(begin(), end(), other.begin(), other.end());
-}
+bool IntList::operator==(const IntList& other) const { return std::equal(begin(), end(), other.begin(), other.end()); }
 
 bool Attrs::operator==(const Attrs& other) const { return std::ranges::equal(list_, other.list_); }
 
@@ -34,8 +31,7 @@ const T& Attrs::get(std::string_view name) const {
       if (const T* value = std::get_if<T>(&attr.value)) return *value;
     }
   }
-  throw UsageError(fmt::format("attribute: no attribute {} of the type asked for; got {}", name,
-                               to_string(*this)));
+  throw UsageError(fmt::format("attribute: no attribute {} of the type asked for; got {}", name, to_string(*this)));
 }
 template const std::int64_t& Attrs::get(std::string_view) const;
 template const double& Attrs::get(std::string_view) const;

@@ -4,6 +4,8 @@
 // are one loop each. They live in place, without the heap, since a training step records them anew each time.
 #pragma once
 
+#include <ebb/engine/tensor/shape.h>
+
 #include <array>
 #include <cstdint>
 #include <initializer_list>
@@ -12,8 +14,6 @@
 #include <string>
 #include <string_view>
 #include <variant>
-
-#include <ebb/engine/tensor/shape.h>
 
 namespace ebb {
 

@@ -1,8 +1,8 @@
 // The open loop of an eager tape.
 //
 // Elementwise ops and reductions over large tensors are not run one by one: they join a loop over their shape, and the
-// loop runs when a value is asked for, or when a node comes that cannot join. What a sweep releases before that is never
-// written to memory at all, and what is rewound is never computed. Values are the same to the bit.
+// loop runs when a value is asked for, or when a node comes that cannot join. What a sweep releases before that is
+// never written to memory at all, and what is rewound is never computed. Values are the same to the bit.
 #include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/loop/reduction.h>
 #include <ebb/engine/tape/tape.h>

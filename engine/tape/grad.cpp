@@ -1,5 +1,4 @@
 #include <ebb/engine/tape/grad.h>
-
 #include <ebb/engine/tape/structural.h>
 #include <ebb/engine/tape/sweep.h>
 #include <fmt/format.h>
@@ -9,7 +8,7 @@
 
 namespace ebb {
 
-// --- the sweep ---------------------------------------------------------------------------------------------------------
+// --- the sweep -------------------------------------------------------------------------------------------------------
 
 Sweep::Sweep(Tape& tape, const SweepOptions& options, Location where)
     : tape_(tape),
@@ -53,6 +52,8 @@ void Sweep::mark_active(NodeId y, std::span<const NodeId> wrt) {
       const SweepCell* in = cell(tape_.input(node, i));
       c.active = in && in->active && node.row->vjp[i].differentiable();
     }
+    // A cotangent of integers would be cut to integers on its way.
+    if (c.active && !is_floating(node.value.dtype())) c.active = false;
   }
 }
 
@@ -87,7 +88,7 @@ void Sweep::note_name(NameKind kind, NodeId node, NodeId of, NodeId origin, std:
 
 Var Sweep::fit(Var cotangent, NodeId input) {
   const Shape& target = tape_.node(input).value.shape();
-  const NodeId id = cotangent.id();
+  const NodeId id = tape_.resolve(cotangent);
   if (tape_.node(id).value.dtype() != tape_.node(input).value.dtype()) {
     throw UsageError(fmt::format("{}: a derivative rule gave a cotangent {} for an input {}. ({})",
                                  tape_.node(tape_.origin_).row->name, describe(tape_.node(id).value),
@@ -122,14 +123,21 @@ void Sweep::accumulate(NodeId input, Var contribution, NodeId from) {
 }
 
 Var Sweep::hooked(NodeId id, Var cotangent) {
-  for (std::size_t i = 0; i < tape_.hooks_.size(); ++i) {
-    if (tape_.hooks_[i].node != id) continue;
-    const auto function = tape_.hooks_[i].function;  // a copy: the hook may remove itself
+  // By number, not by place: a hook may remove itself or others, or add one, which then waits for the next sweep.
+  const std::uint64_t newest = tape_.hook_count_;
+  std::uint64_t done = 0;
+  for (;;) {
+    const auto next = std::ranges::find_if(tape_.hooks_, [&](const Tape::HookEntry& hook) {
+      return hook.node == id && hook.id > done && hook.id <= newest;
+    });
+    if (next == tape_.hooks_.end()) break;
+    done = next->id;
+    const auto function = next->function;  // a copy: the hook may remove itself
     const NodeId window = std::exchange(tape_.window_, kNoNode);
     const Var replaced = function(cotangent);
     tape_.window_ = window;
     const NodeId before = cotangent.id();
-    const NodeId after = replaced.id();
+    const NodeId after = tape_.resolve(replaced);
     if (tape_.node(after).value.shape() != tape_.node(before).value.shape() ||
         tape_.node(after).value.dtype() != tape_.node(before).value.dtype()) {
       throw ShapeError(fmt::format("hook: the cotangent of {} is {}, the hook returned {}. ({})", tape_.name_of(id),
@@ -214,9 +222,9 @@ void Sweep::run(NodeId y, NodeId cotangent, std::span<const NodeId> wrt, NodeId 
 // Why y depends on `wrt` only through edges that have no derivative; empty if it does not depend on it, or if the user
 // stopped the gradient.
 std::string_view Sweep::blocked(NodeId y, NodeId wrt) const {
-  std::vector<std::string_view> reason(static_cast<std::size_t>(y) + 1);
-  std::vector<bool> reached(static_cast<std::size_t>(y) + 1);
   if (wrt > y) return {};
+  CachedVector<std::string_view> reason(static_cast<std::size_t>(y) + 1);
+  CachedVector<char> reached(static_cast<std::size_t>(y) + 1);
   reached[wrt] = true;
   for (NodeId id = wrt + 1; id <= y; ++id) {
     const Node& node = tape_.node(id);
@@ -232,6 +240,8 @@ std::string_view Sweep::blocked(NodeId y, NodeId wrt) const {
         reason[id] = reason[in];
       } else if (!rule.differentiable()) {
         reason[id] = rule.reason();
+      } else if (!is_floating(node.value.dtype())) {
+        reason[id] = "integers have no derivative";
       }
     }
   }
@@ -247,15 +257,15 @@ Var Sweep::unused(NodeId y, NodeId wrt) {
   }
   if (unused_ == Unused::none) return Var();
   if (unused_ == Unused::error) {
-    throw UsageError(fmt::format("grad: {} {} does not depend on {} {}. Leave it out, or ask for zeros with "
-                                 "{{.unused = Unused::zeros}}. ({})",
-                                 tape_.node(y).row->name, tape_.name_of(y), tape_.name_of(wrt), describe(tensor),
-                                 to_string(where_)));
+    throw UsageError(fmt::format(
+        "grad: {} {} does not depend on {} {}. Leave it out, or ask for zeros with "
+        "{{.unused = Unused::zeros}}. ({})",
+        tape_.node(y).row->name, tape_.name_of(y), tape_.name_of(wrt), describe(tensor), to_string(where_)));
   }
   return broadcast_to(tape_.constant(0, tensor.dtype()), tensor.shape());
 }
 
-// --- what users call ---------------------------------------------------------------------------------------------------
+// --- what users call -------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -307,13 +317,14 @@ Vars grad_ids(const Operand& y, std::span<const NodeId> wrt, const SweepOptions&
   const NodeId id = y.var().id();
   const Tensor& value = tape.node(id).value;
   if (value.numel() != 1) {
-    throw UsageError(fmt::format("grad: y must be a scalar to be differentiated, got {}. Reduce it first, or use "
-                                 "pullback(y, cotangent, wrt). ({})",
-                                 describe_node(tape, id), to_string(y.where())));
+    throw UsageError(
+        fmt::format("grad: y must be a scalar to be differentiated, got {}. Reduce it first, or use "
+                    "pullback(y, cotangent, wrt). ({})",
+                    describe_node(tape, id), to_string(y.where())));
   }
   if (!is_floating(value.dtype())) {
-    throw DTypeError(fmt::format("grad: y must be floating, got {}. ({})", describe_node(tape, id),
-                                 to_string(y.where())));
+    throw DTypeError(
+        fmt::format("grad: y must be floating, got {}. ({})", describe_node(tape, id), to_string(y.where())));
   }
   return guarded(tape, [&] {
     const Var one = broadcast_to(tape.constant(1, value.dtype()), value.shape());
@@ -341,9 +352,7 @@ Vars grad(const Operand& y, std::span<const Var> x, const SweepOptions& options)
 Vars grad(const Operand& y, std::initializer_list<Var> x, const SweepOptions& options) {
   return grad(y, std::span(x.begin(), x.size()), options);
 }
-Var grad(const Operand& y, const Var& x, const SweepOptions& options) {
-  return grad(y, std::span(&x, 1), options)[0];
-}
+Var grad(const Operand& y, const Var& x, const SweepOptions& options) { return grad(y, std::span(&x, 1), options)[0]; }
 Vars grad(const Operand& y, std::span<const State> x, const SweepOptions& options) {
   return grad_states(y, x, options);
 }

@@ -1,8 +1,8 @@
 // The reverse sweep: derivatives as recorded nodes.
 //
-// pullback walks the tape downwards once. At each node that the result depends on, the row's rules record the cotangents
-// of its inputs; those are summed back over broadcast axes and added. Nothing is accumulated in a hidden place: what comes
-// back are Vars like any other, which can be named, drawn, compiled and differentiated again.
+// pullback walks the tape downwards once. At each node that the result depends on, the row's rules record the
+// cotangents of its inputs; those are summed back over broadcast axes and added. Nothing is accumulated in a hidden
+// place: what comes back are Vars like any other, which can be named, drawn, compiled and differentiated again.
 #pragma once
 
 #include <ebb/engine/tape/tape.h>
@@ -27,7 +27,8 @@ struct SweepOptions {
 ///
 /// Shapes    y [] or of one element, x [...] -> x.shape, for each x.
 /// Throws    UsageError if y is not a scalar, if an x is not a leaf or node of y's tape, or if y depends on an x only
-///           through an input that has no derivative (the reason is in the message). DTypeError if an x is not floating.
+///           through an input that has no derivative (the reason is in the message). DTypeError if an x is not
+///           floating.
 /// Example   Var dx = grad(mean(square(x)), x);
 Var grad(const Operand& y, const Var& x, const SweepOptions& options = {});
 Vars grad(const Operand& y, std::span<const Var> x, const SweepOptions& options = {});
@@ -45,8 +46,8 @@ Vars pullback(const Operand& y, const Operand& cotangent, std::span<const Var> x
 Vars pullback(const Operand& y, const Operand& cotangent, std::initializer_list<Var> x,
               const SweepOptions& options = {});
 
-/// For rules of fused rows: the pullback through what `staged(in)` records, to input g.i only. Nothing recorded before is
-/// differentiated.
+/// For rules of fused rows: the pullback through what `staged(in)` records, to input g.i only. Nothing recorded before
+/// is differentiated.
 template <class F>
 Var local_pullback(const Vjp& g, F&& staged);
 

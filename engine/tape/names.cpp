@@ -4,7 +4,6 @@
 // dxhat; of several to xmu the i-th in sweep order is dxmu1, dxmu2, and their sum is dxmu. A text that its scope has
 // already seen gets a number: dx#2.
 #include <ebb/engine/tape/tape.h>
-
 #include <fmt/format.h>
 
 #include <unordered_map>
@@ -23,7 +22,8 @@ std::vector<std::string> Tape::name_texts() const {
     }
   }
   std::vector<std::string> texts(names_.size());
-  std::unordered_map<NodeId, std::string> plain;  // a node's first name without a number, for the names of its cotangents
+  std::unordered_map<NodeId, std::string>
+      plain;  // a node's first name without a number, for the names of its cotangents
   std::unordered_map<std::string, int> seen;
   for (std::size_t i = 0; i < names_.size(); ++i) {
     const NameEntry& entry = names_[i];
@@ -71,7 +71,9 @@ Var Tape::find(std::string_view wanted) const {
   const std::vector<std::string> texts = name_texts();
   for (std::size_t i = 0; i < texts.size(); ++i) {
     if (texts[i].empty()) continue;
-    const std::string path = scope_path(nodes_[names_[i].node].scope);
+    // A cotangent's name belongs where its node stands, whichever rule made it.
+    const NameEntry& entry = names_[i];
+    const std::string path = scope_path(nodes_[entry.kind == NameKind::given ? entry.node : entry.of].scope);
     if (texts[i] == wanted || (!path.empty() && fmt::format("{}/{}", path, texts[i]) == wanted)) {
       return var(names_[i].node);
     }

@@ -19,8 +19,7 @@ std::string Call::message(std::string_view what, std::string_view advice) const 
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     const std::string named = tape_.name_of(inputs_[i]);
     const std::string number = fmt::format("%{}", inputs_[i]);
-    text += fmt::format("{} {} ({}{})", i == 0 ? "; got" : ",",
-                        describe(tape_.node(inputs_[i]).value), number,
+    text += fmt::format("{} {} ({}{})", i == 0 ? "; got" : ",", describe(tape_.node(inputs_[i]).value), number,
                         named == number ? "" : fmt::format(" \"{}\"", named));
   }
   text += '.';
@@ -29,15 +28,9 @@ std::string Call::message(std::string_view what, std::string_view advice) const 
   return text;
 }
 
-void Call::fail_shape(std::string_view what, std::string_view advice) const {
-  throw ShapeError(message(what, advice));
-}
-void Call::fail_dtype(std::string_view what, std::string_view advice) const {
-  throw DTypeError(message(what, advice));
-}
-void Call::fail_usage(std::string_view what, std::string_view advice) const {
-  throw UsageError(message(what, advice));
-}
+void Call::fail_shape(std::string_view what, std::string_view advice) const { throw ShapeError(message(what, advice)); }
+void Call::fail_dtype(std::string_view what, std::string_view advice) const { throw DTypeError(message(what, advice)); }
+void Call::fail_usage(std::string_view what, std::string_view advice) const { throw UsageError(message(what, advice)); }
 
 Shape Call::broadcast() const {
   Shape out = shape(0);
@@ -71,9 +64,9 @@ void Call::require_floating(std::size_t i) const {
 
 void Call::require_dtype(std::size_t i, DType wanted) const {
   if (dtype(i) != wanted) {
-    fail_dtype(fmt::format("input {} must be {}, not {}", i, ebb::name(wanted), ebb::name(dtype(i))),
-               fmt::format("Convert it with cast(x, DType::{}).",
-                           wanted == DType::boolean ? "boolean" : ebb::name(wanted)));
+    fail_dtype(
+        fmt::format("input {} must be {}, not {}", i, ebb::name(wanted), ebb::name(dtype(i))),
+        fmt::format("Convert it with cast(x, DType::{}).", wanted == DType::boolean ? "boolean" : ebb::name(wanted)));
   }
 }
 

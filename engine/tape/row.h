@@ -2,8 +2,8 @@
 //
 // The engine knows kinds of ops, never ops. A row says what its op takes and gives, how it is computed, how it is
 // differentiated, where it is smooth and how exact it is; eager mode, grad, compile, dumps, tests and the reference are
-// loops over rows. Derivative rules are functions of Vars that record ops, one per input, so that a derivative is again a
-// graph.
+// loops over rows. Derivative rules are functions of Vars that record ops, one per input, so that a derivative is again
+// a graph.
 #pragma once
 
 #include <ebb/engine/lanes/isa.h>
@@ -97,9 +97,7 @@ struct KernelCall {
     return reinterpret_cast<const T*>(in[i]->raw());
   }
   /// Throws UsageError for values that no type rule can judge, such as a label out of range.
-  [[noreturn]] void fail(std::string_view what, std::string_view advice = {}) const {
-    call.fail_usage(what, advice);
-  }
+  [[noreturn]] void fail(std::string_view what, std::string_view advice = {}) const { call.fail_usage(what, advice); }
 };
 using Kernel = void (*)(KernelCall&);
 
@@ -165,7 +163,7 @@ class VjpRule {
   using Function = Var (*)(const Vjp&);
   constexpr VjpRule() = default;
   template <class F>
-    requires std::convertible_to<F, Function>
+  requires std::convertible_to<F, Function>
   constexpr VjpRule(F function) : function_(function) {}
   VjpRule(std::nullptr_t) = delete;
 
@@ -194,8 +192,8 @@ constexpr VjpRule kNoGrad(std::string_view reason) { return VjpRule::none(reason
 class VjpRules {
  public:
   template <class... R>
-    requires(sizeof...(R) >= 1 && sizeof...(R) <= 5)
-  constexpr VjpRules(R... rules) : rules_{VjpRule(rules)...}, count_(sizeof...(R)) {}
+  requires(sizeof...(R) >= 1 && sizeof...(R) <= 5) constexpr VjpRules(R... rules)
+      : rules_{VjpRule(rules)...}, count_(sizeof...(R)) {}
   const VjpRule& operator[](std::size_t i) const { return rules_[i < count_ ? i : count_ - 1]; }
 
  private:
@@ -235,17 +233,17 @@ struct Row {
   int arity = 1;  // -1: any number
   TypeRule type = nullptr;
   VjpRules vjp;
-  Kernel kernel = nullptr;                  // where lanes or a reducer do not say it all
-  Signature signature = Signature::same;    // elementwise
-  PerIsa<LaneTable> lanes{};                // elementwise
-  PerIsa<ReducerTable> reducer{};           // reduction
-  bool reads_broadcast = false;             // the kernel takes inputs that only broadcast to their shape
+  Kernel kernel = nullptr;                // where lanes or a reducer do not say it all
+  Signature signature = Signature::same;  // elementwise
+  PerIsa<LaneTable> lanes{};              // elementwise
+  PerIsa<ReducerTable> reducer{};         // reduction
+  bool reads_broadcast = false;           // the kernel takes inputs that only broadcast to their shape
   Domain domain{};
-  double ulp = 0.5;                         // largest error of the value, in units in the last place of f32 and f64
+  double ulp = 0.5;  // largest error of the value, in units in the last place of f32 and f64
   Facts facts{};
   lane::Symbol (*expression)(std::span<const lane::Symbol> inputs) = nullptr;  // the lambda prints itself
-  long double (*oracle)(const long double* inputs) = nullptr;                // the lambda in long double
-  std::vector<Example> (*examples)() = nullptr;  // for rows that are not elementwise
+  long double (*oracle)(const long double* inputs) = nullptr;                  // the lambda in long double
+  std::vector<Example> (*examples)() = nullptr;                                // for rows that are not elementwise
 
   bool operator==(const Row& other) const { return this == &other; }
 };

@@ -18,46 +18,57 @@ struct State::Impl {
   std::shared_ptr<const std::string> name;
 };
 
-State::State(std::string_view name, Tensor value)
-    : impl_(std::make_shared<Impl>(name, std::move(value))) {}
+State::State(std::string_view name, Tensor value) {
+  if (!value.has_buffer()) {
+    throw UsageError(fmt::format("state {}: the tensor {} has no values.", name, describe(value)));
+  }
+  impl_ = std::make_shared<Impl>(name, std::move(value));
+}
+
+State::Impl& State::impl() const {
+  if (!impl_) throw UsageError("state: this State is empty. Make one with State(name, tensor).");
+  return *impl_;
+}
 
 Tensor State::value() const {
-  const std::lock_guard lock(impl_->mutex);
-  return impl_->tensor;
+  const std::lock_guard lock(impl().mutex);
+  return impl().tensor;
 }
 
 std::uint64_t State::version() const {
-  const std::lock_guard lock(impl_->mutex);
-  return impl_->version;
+  const std::lock_guard lock(impl().mutex);
+  return impl().version;
 }
 
 std::shared_ptr<const std::string> State::shared_name() const {
-  const std::lock_guard lock(impl_->mutex);
-  return impl_->name;
+  const std::lock_guard lock(impl().mutex);
+  return impl().name;
 }
 
 void State::rename(std::string_view name) {
   auto copy = std::make_shared<const std::string>(name);
-  const std::lock_guard lock(impl_->mutex);
-  impl_->name = std::move(copy);
+  const std::lock_guard lock(impl().mutex);
+  impl().name = std::move(copy);
 }
 
-const Shape& State::shape() const { return impl_->shape; }
-DType State::dtype() const { return impl_->dtype; }
+const Shape& State::shape() const { return impl().shape; }
+DType State::dtype() const { return impl().dtype; }
 
 void State::set(const Tensor& value) const {
   if (value.dtype() != dtype()) {
     throw DTypeError(fmt::format("state {}: expected {}{}, got {}. Convert it first with to({}).", name(),
-                                 ebb::name(dtype()), to_string(shape()), describe(value),
-                                 ebb::name(dtype())));
+                                 ebb::name(dtype()), to_string(shape()), describe(value), ebb::name(dtype())));
   }
   if (value.shape() != shape()) {
-    throw ShapeError(fmt::format("state {}: expected {}{}, got {}.", name(), ebb::name(dtype()),
-                                 to_string(shape()), describe(value)));
+    throw ShapeError(fmt::format("state {}: expected {}{}, got {}.", name(), ebb::name(dtype()), to_string(shape()),
+                                 describe(value)));
   }
-  const std::lock_guard lock(impl_->mutex);
-  impl_->tensor = value;
-  ++impl_->version;
+  if (!value.has_buffer()) {
+    throw UsageError(fmt::format("state {}: the tensor {} has no values.", name(), describe(value)));
+  }
+  const std::lock_guard lock(impl().mutex);
+  impl().tensor = value;
+  ++impl().version;
 }
 
 State State::clone() const { return State(name(), value().clone()); }

@@ -1,8 +1,8 @@
 // State: what outlives a training step.
 //
-// A parameter, a running statistic, an optimizer's slot, a learning rate: each is a shared handle to one named tensor with
-// a version. Modules, optimizers and programs hold States, never Vars. A State is never written through: a commit swaps
-// the tensor, so that whatever a tape still holds keeps the values it was recorded with.
+// A parameter, a running statistic, an optimizer's slot, a learning rate: each is a shared handle to one named tensor
+// with a version. Modules, optimizers and programs hold States, never Vars. A State is never written through: a commit
+// swaps the tensor, so that whatever a tape still holds keeps the values it was recorded with.
 #pragma once
 
 #include <ebb/engine/tensor/tensor.h>
@@ -45,6 +45,7 @@ class State {
  private:
   friend class Tape;
   struct Impl;
+  Impl& impl() const;
   std::shared_ptr<Impl> impl_;
 };
 

@@ -1,7 +1,6 @@
-#include <ebb/engine/tape/structural.h>
-
 #include <ebb/engine/lanes/elementwise_row.h>
 #include <ebb/engine/lanes/structural_ops.h>
+#include <ebb/engine/tape/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -23,18 +22,15 @@ extern const std::array<ReducerTable, 1> kStructuralReducers;
 
 namespace {
 
-constexpr Row kAddRow = make_row<kStructuralOps, 0>(
-    per_isa(base::kStructuralLanes, avx2::kStructuralLanes, avx512::kStructuralLanes, 0));
+constexpr Row kAddRow =
+    make_row<kStructuralOps, 0>(per_isa(base::kStructuralLanes, avx2::kStructuralLanes, avx512::kStructuralLanes, 0));
 
-TensorType shape_attr_type(const Call& call) {
-  return {call.attrs().list("shape").shape(), call.dtype(0)};
-}
+TensorType shape_attr_type(const Call& call) { return {call.attrs().list("shape").shape(), call.dtype(0)}; }
 
 }  // namespace
 
 const Row kLeaf{.name = "leaf", .kind = Kind::source, .arity = 0, .vjp = kNoGrad("a leaf has no inputs")};
-const Row kConstant{
-    .name = "constant", .kind = Kind::source, .arity = 0, .vjp = kNoGrad("a constant has no inputs")};
+const Row kConstant{.name = "constant", .kind = Kind::source, .arity = 0, .vjp = kNoGrad("a constant has no inputs")};
 
 const Row& kAdd = kAddRow;
 
@@ -91,8 +87,8 @@ const Row kReshape{
         [](const Call& call) {
           const TensorType type = shape_attr_type(call);
           if (type.shape.numel() != call.shape(0).numel()) {
-            call.fail_shape(fmt::format("{} elements do not fill shape {}, which holds {}",
-                                        call.shape(0).numel(), to_string(type.shape), type.shape.numel()));
+            call.fail_shape(fmt::format("{} elements do not fill shape {}, which holds {}", call.shape(0).numel(),
+                                        to_string(type.shape), type.shape.numel()));
           }
           return type;
         },
@@ -113,20 +109,25 @@ const Row kReshape{
 const Row kDetach{
     .name = "detach",
     .kind = Kind::movement,
-    .type = [](const Call& call) { return TensorType{call.shape(0), call.dtype(0)}; },
+    .type =
+        [](const Call& call) {
+          return TensorType{call.shape(0), call.dtype(0)};
+        },
     .vjp = VjpRule::stop(),
     .kernel = [](KernelCall& call) { call.out = *call.in[0]; },
     .ulp = 0,
-    .examples = [] { return std::vector<Example>{{{{{3, 4}}}, {}}}; },
+    .examples =
+        [] {
+          return std::vector<Example>{{{{{3, 4}}}, {}}};
+        },
 };
 
 std::span<const Row* const> structural_rows() {
-  static const std::array<const Row*, 7> rows{&kLeaf, &kConstant,    &kAdd,    &kSum,
-                                              &kBroadcastTo, &kReshape, &kDetach};
+  static const std::array<const Row*, 7> rows{&kLeaf, &kConstant, &kAdd, &kSum, &kBroadcastTo, &kReshape, &kDetach};
   return rows;
 }
 
-// --- recording ---------------------------------------------------------------------------------------------------------
+// --- recording -------------------------------------------------------------------------------------------------------
 
 IntList Axes::resolve(int rank) const {
   IntList out;
@@ -191,9 +192,7 @@ Var with_reduced_axes(const Vjp& g, const Var& v) {
   return leading ? v : reshape(v, reduced_shape(shape, axes, true));
 }
 
-Var add(const Operand& a, const Operand& b) {
-  return (a.is_literal() ? b : a).tape().record(kAdd, {a, b});
-}
+Var add(const Operand& a, const Operand& b) { return (a.is_literal() ? b : a).tape().record(kAdd, {a, b}); }
 
 Var sum(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kSum, x, axes, keepdim); }
 

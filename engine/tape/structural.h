@@ -1,8 +1,8 @@
 // The rows that the engine itself records, and the functions that record them.
 //
-// A sweep adds contributions (add), sums them back over broadcast axes (sum), repeats them along axes (broadcast_to) and
-// drops or adds axes of size 1 (reshape). Leaves and constants begin every graph, and detach ends a gradient. All other
-// rows live in ops/.
+// A sweep adds contributions (add), sums them back over broadcast axes (sum), repeats them along axes (broadcast_to)
+// and drops or adds axes of size 1 (reshape). Leaves and constants begin every graph, and detach ends a gradient. All
+// other rows live in ops/.
 #pragma once
 
 #include <ebb/engine/tape/tape.h>
@@ -57,7 +57,8 @@ Var sum_to(const Operand& x, const Shape& shape);
 /// Throws    ShapeError if x does not broadcast to `shape`.
 Var broadcast_to(const Operand& x, const Shape& shape);
 
-/// The same elements, row-major, under another shape; shares the buffer. One size may be -1: it follows from the others.
+/// The same elements, row-major, under another shape; shares the buffer. One size may be -1: it follows from the
+/// others.
 ///
 /// Gradient  dx = reshape(ct, x.shape).
 /// Throws    ShapeError if the numbers of elements differ.

@@ -48,9 +48,9 @@ class Sweep {
   Unused unused_;
   Location where_;
   SweepScratch& scratch_;
-  NodeId low_ = 0;           // the first node of the range
-  NodeId below_ = kNoNode;   // an input before the range, for local pullbacks
-  NodeId start_;             // the tape's end when the sweep began
+  NodeId low_ = 0;          // the first node of the range
+  NodeId below_ = kNoNode;  // an input before the range, for local pullbacks
+  NodeId start_;            // the tape's end when the sweep began
   NodeId outer_origin_;
   NodeId outer_window_;
   std::uint32_t outer_sweep_;

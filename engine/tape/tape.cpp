@@ -1,9 +1,8 @@
-#include <ebb/engine/tape/tape.h>
-
 #include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/loop/reduction.h>
 #include <ebb/engine/tape/structural.h>
 #include <ebb/engine/tape/sweep.h>
+#include <ebb/engine/tape/tape.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,13 +14,13 @@
 
 namespace ebb {
 
-// --- slots: the process-wide table that says which tapes live ----------------------------------------------------------
+// --- slots: the process-wide table that says which tapes live --------------------------------------------------------
 
 namespace {
 
 struct Slot {
   std::atomic<Tape*> tape{nullptr};
-  std::atomic<std::uint32_t> generation{0};
+  std::atomic<std::uint64_t> generation{0};
 };
 
 class SlotTable {
@@ -67,16 +66,17 @@ SlotTable& slots() {
 
 }  // namespace
 
-// --- Var ---------------------------------------------------------------------------------------------------------------
+// --- Var -------------------------------------------------------------------------------------------------------------
 
 Tape& Var::tape() const {
   if (slot_ == 0) throw UsageError("var: this Var is empty. Only Vars that a tape has recorded can be used.");
   Slot& slot = slots()[slot_];
   Tape* tape = slot.tape.load(std::memory_order_acquire);
   if (!tape || generation_ < tape->first_generation_) {
-    throw UsageError(fmt::format("var: the tape of this Var (%{}) no longer exists. Keep the tape alive as long as its "
-                                 "Vars are used, or keep var.value().",
-                                 node_));
+    throw UsageError(
+        fmt::format("var: the tape of this Var (%{}) no longer exists. Keep the tape alive as long as its "
+                    "Vars are used, or keep var.value().",
+                    node_));
   }
   return *tape;
 }
@@ -95,7 +95,7 @@ DType Var::dtype() const { return tape().node(id()).value.dtype(); }
 std::string Var::name() const { return tape().name_of(id()); }
 const Tensor& Var::value() const { return tape().value(id()); }
 
-// --- life --------------------------------------------------------------------------------------------------------------
+// --- life ------------------------------------------------------------------------------------------------------------
 
 Tape::Tape(Mode mode)
     : mode_(mode),
@@ -117,23 +117,26 @@ NodeId Tape::resolve(const Var& var) const {
 
 void Tape::fail_stale(const Var& var) const {
   if (&var.tape() != this) {  // also throws for an empty Var and for one of a dead tape
-    throw UsageError(fmt::format("var: {} belongs to another tape. Vars of two tapes do not mix: record it here with "
-                                 "tape.leaf(var.value()).",
-                                 var.name()));
+    throw UsageError(
+        fmt::format("var: {} belongs to another tape. Vars of two tapes do not mix: record it here with "
+                    "tape.leaf(var.value()).",
+                    var.name()));
   }
-  throw UsageError(fmt::format("var: %{} was taken back by a rewind (tape.step, no_record and rewind end the life of what "
-                               "was recorded inside). Keep var.value() instead.",
-                               var.node_));
+  throw UsageError(
+      fmt::format("var: %{} was taken back by a rewind (tape.step, no_record and rewind end the life of what "
+                  "was recorded inside). Keep var.value() instead.",
+                  var.node_));
 }
 
 void Tape::check_thread() const {
   if (std::this_thread::get_id() != thread_) {
-    throw UsageError("tape: this tape belongs to another thread. Give each thread a tape of its own; Tensors and States "
-                     "may cross.");
+    throw UsageError(
+        "tape: this tape belongs to another thread. Give each thread a tape of its own; Tensors and States "
+        "may cross.");
   }
 }
 
-// --- recording ---------------------------------------------------------------------------------------------------------
+// --- recording -------------------------------------------------------------------------------------------------------
 
 NodeId Tape::append(Node node, std::span<const NodeId> inputs, std::span<const Attr> attrs) {
   if (nodes_.size() >= kNoNode) throw UsageError("tape: more than 4294967294 nodes");
@@ -164,18 +167,26 @@ Var Tape::leaf(Tensor value, std::string_view leaf_name, Location where) {
   }
   Node node;
   node.row = &kLeaf;
+  // An argument of a trace has a type and no value, and reading it is an error.
+  node.presence = value.has_buffer() ? Presence::computed : Presence::traced;
   node.value = std::move(value);
-  node.presence = Presence::computed;
   node.where = where;
+  const Mark before = mark();
   const NodeId id = append(std::move(node), {}, {});
   const Var result = var(id);
-  if (!leaf_name.empty()) name(result, leaf_name);
-  if (anomaly_) check_finite(id);
+  try {
+    if (!leaf_name.empty()) name(result, leaf_name);
+    if (anomaly_) check_finite(id);
+  } catch (...) {
+    cut(before);
+    throw;
+  }
   return result;
 }
 
 Var Tape::constant(double value, DType dtype) {
   // The last few are enough: a loop that meets ever new literals must not search them all.
+  check_thread();
   const std::size_t first = literals_.size() - std::min<std::size_t>(literals_.size(), 64);
   for (const Literal& literal : std::span(literals_).subspan(first)) {
     // Bits, not values: -0 is not 0, and NaN is NaN.
@@ -202,6 +213,16 @@ Var Tape::constant(double value, DType dtype) {
 
 Var Tape::record(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs) {
   check_thread();
+  const Mark before = mark();
+  try {
+    return record_checked(row, operands, attrs);
+  } catch (...) {
+    cut(before);  // literals that were recorded on the way, or the node that anomaly mode has refused
+    throw;
+  }
+}
+
+Var Tape::record_checked(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs) {
   std::array<NodeId, 8> few;
   CachedVector<NodeId> many;
   NodeId* ids = few.data();
@@ -222,7 +243,9 @@ Var Tape::record(const Row& row, std::span<const Operand> operands, std::span<co
   }
   if (literals) {
     for (std::size_t i = 0; i < operands.size(); ++i) {
-      if (operands[i].is_literal()) ids[i] = constant(operands[i].literal(), dtype).id();
+      if (!operands[i].is_literal()) continue;
+      check_literal(row, operands[i], dtype);
+      ids[i] = constant(operands[i].literal(), dtype).id();
     }
   }
   const std::span<const NodeId> inputs(ids, operands.size());
@@ -248,6 +271,19 @@ Var Tape::record(const Row& row, std::span<const Operand> operands, std::span<co
   const NodeId id = append(std::move(node), inputs, attrs);
   if (anomaly_ && mode_ == Mode::eager) check_finite(id);
   return var(id);
+}
+
+// No promotion: a literal that the tensors' dtype cannot hold would be cut to another number without a word.
+void Tape::check_literal(const Row& row, const Operand& operand, DType dtype) const {
+  if (is_floating(dtype)) return;
+  const double value = operand.literal();
+  const bool fits =
+      dtype == DType::boolean ? value == 0 || value == 1 : std::trunc(value) == value && std::fabs(value) < 0x1p63;
+  if (fits) return;
+  throw DTypeError(
+      fmt::format("{}: the literal {} is no {}, which the tensors beside it are. Convert them with cast(x, "
+                  "DType::f32). ({})",
+                  row.name, value, ebb::name(dtype), to_string(line(operand.where()))));
 }
 
 NodeId Tape::find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const {
@@ -324,20 +360,24 @@ const Tensor& Tape::value(NodeId id) const {
     case Presence::computed:
       break;
     case Presence::pending:
+      check_thread();
       flush();
       break;
     case Presence::lazy:
+      check_thread();
       run_broadcast({lazies_[node.lazy].raw(), &lazies_[node.lazy].shape()}, node.value);
       node.presence = Presence::computed;
       break;
     case Presence::traced:
-      throw UsageError(fmt::format("value: cannot read the value of {} {} while tracing. Return it from the traced "
-                                   "function instead. ({})",
-                                   node.row->name, name_of(id), to_string(node.where)));
+      throw UsageError(
+          fmt::format("value: cannot read the value of {} {} while tracing. Return it from the traced "
+                      "function instead. ({})",
+                      node.row->name, name_of(id), to_string(node.where)));
     case Presence::released:
-      throw UsageError(fmt::format("value: the value of {} {} was released by a sweep with keep = false, which is what "
-                                   "tape.step asks for. Ask for it with {{.keep = true}}. ({})",
-                                   node.row->name, name_of(id), to_string(node.where)));
+      throw UsageError(
+          fmt::format("value: the value of {} {} was released by a sweep with keep = false, which is what "
+                      "tape.step asks for. Ask for it with {{.keep = true}}. ({})",
+                      node.row->name, name_of(id), to_string(node.where)));
   }
   return node.value;
 }
@@ -345,21 +385,24 @@ const Tensor& Tape::value(NodeId id) const {
 void Tape::release(NodeId id) {
   Node& node = nodes_[id];
   if (node.presence == Presence::traced || node.presence == Presence::released) return;
+  if (node.pinned) return;
   if (node.row == &kConstant || node.row == &kLeaf) return;
   if (node.lazy != kNoNode) lazies_[node.lazy].drop_buffer();
   node.value.drop_buffer();
   node.presence = Presence::released;
 }
 
-// --- names and scopes --------------------------------------------------------------------------------------------------
+// --- names and scopes ------------------------------------------------------------------------------------------------
 
 std::string_view Tape::keep_text(std::string_view text) {
-  if (text.size() > 1024) throw UsageError("name: longer than 1024 characters");
+  if (text.empty()) throw UsageError("name: a name must not be empty.");
+  if (text.size() > 1024) throw UsageError("name: a name must not be longer than 1024 characters.");
   const std::span<const char> kept = text_.append(text);
   return {kept.data(), kept.size()};
 }
 
 Var Tape::name(const Var& var, std::string_view text, std::string_view step) {
+  check_thread();
   const NodeId id = resolve(var);
   NameEntry entry;
   entry.node = id;
@@ -371,15 +414,27 @@ Var Tape::name(const Var& var, std::string_view text, std::string_view step) {
   return var;
 }
 
-void Tape::set_step(const Var& var, std::string_view step) { nodes_[resolve(var)].step = keep_text(step); }
+void Tape::set_step(const Var& var, std::string_view step) {
+  check_thread();
+  nodes_[resolve(var)].step = keep_text(step);
+}
 
 Tape::ScopeGuard Tape::scope(std::string_view scope_name, Location where) {
   check_thread();
-  ScopeGuard guard(this, scope_, outer_);
-  scopes_.push_back({keep_text(scope_name), scope_, where});
+  ScopeGuard guard(*this, scope_, outer_);
+  const std::string_view kept = keep_text(scope_name);
+  scopes_.push_back({kept, scope_, where, text_.size()});
   scope_ = static_cast<std::uint32_t>(scopes_.size() - 1);
   if (!outer_) outer_ = where;
   return guard;
+}
+
+Tape::ScopeGuard::~ScopeGuard() {
+  if (slot_ == 0) return;
+  Tape* tape = slots()[slot_].tape.load(std::memory_order_acquire);
+  if (!tape || tape->first_generation_ != birth_) return;
+  tape->scope_ = before_;
+  tape->outer_ = outer_;
 }
 
 std::string Tape::scope_path(std::uint32_t scope) const {
@@ -390,7 +445,7 @@ std::string Tape::scope_path(std::uint32_t scope) const {
   return path;
 }
 
-// --- states ------------------------------------------------------------------------------------------------------------
+// --- states ----------------------------------------------------------------------------------------------------------
 
 const Tape::StateEntry* Tape::entry_of(const State& state) const {
   for (std::size_t k = 0; k < states_.size(); ++k) {
@@ -398,6 +453,13 @@ const Tape::StateEntry* Tape::entry_of(const State& state) const {
     if (entry.state == state) return &entry;
   }
   return nullptr;
+}
+
+// Whatever a rewind takes back must be as it was, so each change keeps what it replaces.
+Tape::StateEntry& Tape::change_entry(StateEntry& entry) {
+  const std::size_t index = static_cast<std::size_t>(&entry - states_.data());
+  replaced_.push_back({index, entry.leaf, entry.pending, entry.version});
+  return entry;
 }
 
 Tape::StateEntry& Tape::make_entry(const State& state) {
@@ -416,16 +478,22 @@ Var Tape::read(const State& state, Location where) {
   if (!state) throw UsageError(fmt::format("read: this State is empty. ({})", to_string(where)));
   StateEntry& entry = make_entry(state);
   if (entry.pending != kNoNode) return var(entry.pending);
-  if (entry.leaf == kNoNode || entry.version != state.version()) {
+  const std::uint64_t version = state.version();
+  if (entry.leaf == kNoNode || entry.version != version) {
     // Whoever reads it first, the leaf belongs to no scope and no rule.
     const std::uint32_t scope = std::exchange(scope_, 0);
     const NodeId origin = std::exchange(origin_, kNoNode);
+    const std::uint32_t sweep = std::exchange(sweep_, 0);
     const detail::Finally back([&] {
       scope_ = scope;
       origin_ = origin;
+      sweep_ = sweep;
     });
-    entry.version = state.version();
-    entry.leaf = leaf(state.value(), *state.shared_name(), where).id();
+    // To a trace a State is an argument: its value of today must not get into a program.
+    Tensor value = mode_ == Mode::trace ? Tensor::abstract(state.shape(), state.dtype()) : state.value();
+    const NodeId id = leaf(std::move(value), *state.shared_name(), where).id();
+    change_entry(entry).leaf = id;
+    entry.version = version;
   }
   return var(entry.leaf);
 }
@@ -438,6 +506,7 @@ std::optional<Var> Tape::leaf_of(const State& state) const {
 
 void Tape::update(const State& state, const Var& value, Location where) {
   check_thread();
+  if (!state) throw UsageError(fmt::format("update: this State is empty. ({})", to_string(where)));
   const NodeId id = resolve(value);
   const Tensor& tensor = nodes_[id].value;
   const auto expected = [&] {
@@ -446,13 +515,8 @@ void Tape::update(const State& state, const Var& value, Location where) {
   };
   if (tensor.dtype() != state.dtype()) throw DTypeError(expected());
   if (tensor.shape() != state.shape()) throw ShapeError(expected());
-  note_update(state, id);
-}
-
-void Tape::note_update(const State& state, NodeId value) {
-  StateEntry& entry = make_entry(state);
-  noted_.push_back({static_cast<std::uint32_t>(&entry - states_.data()), entry.pending});
-  entry.pending = value;
+  nodes_[id].pinned = true;  // no sweep may release it now
+  change_entry(make_entry(state)).pending = id;
 }
 
 void Tape::commit() {
@@ -466,68 +530,103 @@ void Tape::commit() {
     entry.state.set(value(entry.pending));
     entry.pending = kNoNode;
   }
-  // A rewind does not bring back what is committed.
-  for (; committed_ < noted_.size(); ++committed_) noted_[committed_].before = kNoNode;
+  for (Replaced& replaced : replaced_) replaced.pending = kNoNode;
 }
 
-// --- cutting back ------------------------------------------------------------------------------------------------------
+// --- cutting back ----------------------------------------------------------------------------------------------------
 
 Tape::Mark Tape::mark() const {
-  return {nodes_.size(), edges_.size(), attrs_.size(),  names_.size(),
-          text_.size(),  scopes_.size(), lazies_.size(), states_.size(), noted_.size()};
+  return {nodes_.size(),
+          edges_.size(),
+          attrs_.size(),
+          names_.size(),
+          text_.size(),
+          scopes_.size(),
+          lazies_.size(),
+          states_.size(),
+          replaced_.size(),
+          slot_,
+          nodes_.empty() ? first_generation_ : nodes_[nodes_.size() - 1].birth};
 }
 
-void Tape::rewind(const Mark& mark) {
-  check_thread();
-  if (mark.nodes > nodes_.size()) {
-    throw UsageError("rewind: the mark is later than the tape's end: it was already rewound past it.");
-  }
+// A mark is good while the node before it is the one that was there when it was made.
+bool Tape::valid(const Mark& mark) const {
+  if (mark.slot != slot_ || mark.nodes > nodes_.size()) return false;
+  return mark.birth == (mark.nodes == 0 ? first_generation_ : nodes_[mark.nodes - 1].birth);
+}
+
+void Tape::cut(const Mark& mark) {
   const NodeId end = static_cast<NodeId>(mark.nodes);
-  for (; noted_.size() > mark.updates; noted_.pop_back()) {
-    states_[noted_.back().state].pending = noted_.back().before;
-  }
-  committed_ = std::min(committed_, noted_.size());
   for (; !pending_reductions_.empty() && pending_reductions_.back() >= end; pending_reductions_.pop_back()) {
     loop_->pop_reduction();
   }
   for (; !pending_steps_.empty() && pending_steps_.back() >= end; pending_steps_.pop_back()) loop_->pop_step();
   if (loop_ && loop_->empty()) loop_->clear();
-  for (std::size_t i = states_.size(); i-- > 0;) {
-    StateEntry& entry = states_[i];
-    if (entry.leaf != kNoNode && entry.leaf >= end) entry.leaf = kNoNode;
-    if (i >= mark.states && entry.leaf == kNoNode && entry.pending == kNoNode && i + 1 == states_.size()) {
-      states_.pop_back();
-    }
-  }
-  next_state_ = 0;
   std::erase_if(literals_, [&](const Literal& literal) { return literal.node >= end; });
-  std::erase_if(hooks_, [&](const HookEntry& hook) { return hook.node >= end; });
   nodes_.truncate(mark.nodes);
   edges_.resize(mark.edges);
   attrs_.truncate(mark.attrs);
   names_.truncate(mark.names);
-  text_.truncate(mark.text);
-  scopes_.truncate(mark.scopes);
   lazies_.truncate(mark.lazies);
+  // Scopes may be open that were opened after the mark: they and their names stay.
+  const std::size_t scopes = std::max<std::size_t>(mark.scopes, scope_ + 1);
+  text_.truncate(std::max(mark.text, scopes_[scope_].text_end));
+  scopes_.truncate(scopes);
+}
+
+void Tape::rewind(const Mark& mark) {
+  check_thread();
+  if (!valid(mark)) {
+    throw UsageError(mark.slot == slot_ ? "rewind: this mark was taken back by a rewind to an earlier one."
+                                        : "rewind: this mark is of another tape.");
+  }
+  while (replaced_.size() > mark.replaced) {
+    const Replaced& before = replaced_.back();
+    StateEntry& entry = states_[before.entry];
+    entry.leaf = before.leaf;
+    entry.pending = before.pending;
+    entry.version = before.version;
+    replaced_.pop_back();
+  }
+  while (states_.size() > mark.states) states_.pop_back();
+  next_state_ = 0;
+  std::erase_if(hooks_, [&](const HookEntry& hook) { return hook.node >= mark.nodes; });
+  cut(mark);
   generation_ = slots()[slot_].generation.fetch_add(1, std::memory_order_acq_rel) + 1;
 }
 
-void Tape::keep_updates(const Mark& mark) {
-  struct Kept {
-    State state;
-    Tensor value;
-  };
-  std::vector<Kept> kept;
-  for (std::size_t i = mark.updates; i < noted_.size(); ++i) {
-    const StateEntry& entry = states_[noted_[i].state];
-    const bool known = std::ranges::any_of(kept, [&](const Kept& k) { return k.state == entry.state; });
-    if (!known && entry.pending != kNoNode) kept.push_back({entry.state, value(entry.pending)});
-  }
-  rewind(mark);
-  for (const Kept& k : kept) note_update(k.state, leaf(k.value).id());
+void Tape::rewind_unless_gone(const Mark& mark) noexcept {
+  if (valid(mark)) rewind(mark);
 }
 
-// --- looking on --------------------------------------------------------------------------------------------------------
+Tape::Mark Tape::begin_step() {
+  check_thread();
+  if (stepping_) {
+    throw UsageError(
+        "step: a step is running on this tape already. One step commits all or nothing, so they do not nest.");
+  }
+  stepping_ = true;
+  return mark();
+}
+
+void Tape::keep_updates(const Mark& mark, Location where) {
+  struct Kept {
+    State state;
+    NodeId node;
+    Tensor value;
+  };
+  CachedVector<Kept> kept;
+  for (std::size_t i = mark.replaced; i < replaced_.size(); ++i) {
+    const StateEntry& entry = states_[replaced_[i].entry];
+    if (entry.pending == kNoNode) continue;
+    if (std::ranges::any_of(kept, [&](const Kept& k) { return k.state == entry.state; })) continue;
+    kept.push_back({entry.state, entry.pending, value(entry.pending)});
+  }
+  rewind(mark);
+  for (Kept& k : kept) update(k.state, k.node < mark.nodes ? var(k.node) : leaf(std::move(k.value), {}, where), where);
+}
+
+// --- looking on ------------------------------------------------------------------------------------------------------
 
 std::map<std::string, std::size_t> Tape::memory_by_op() const {
   std::map<std::string, std::size_t> bytes;
@@ -539,6 +638,7 @@ std::map<std::string, std::size_t> Tape::memory_by_op() const {
 }
 
 Tape::Hook Tape::on_cotangent(const Var& var, std::function<Var(Var)> function) {
+  check_thread();
   const NodeId id = resolve(var);
   hooks_.push_back({++hook_count_, id, std::move(function)});
   return Hook(slot_, first_generation_, hook_count_);

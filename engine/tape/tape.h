@@ -1,10 +1,10 @@
 // The tape: the one data structure. A flat list of nodes in the order they were recorded, which is topological order.
 //
-// Eager mode computes each node as it is recorded (elementwise ops and reductions over large tensors wait for one another
-// and run as one loop, before anyone can see a difference); trace mode only records. Everything else in the library reads this
-// list: the sweep appends derivatives to it, dumps print it, the compiler rewrites it. A tape is an object with a
-// lifetime; several may live, each belongs to the thread that made it. mark() and rewind() cut it back and keep its
-// memory, so that a training loop records the same graph over and over without touching the heap.
+// Eager mode computes each node as it is recorded (elementwise ops and reductions over large tensors wait for one
+// another and run as one loop, before anyone can see a difference); trace mode only records. Everything else in the
+// library reads this list: the sweep appends derivatives to it, dumps print it, the compiler rewrites it. A tape is an
+// object with a lifetime; several may live, each belongs to the thread that made it. mark() and rewind() cut it back
+// and keep its memory, so that a training loop records the same graph over and over without touching the heap.
 #pragma once
 
 #include <ebb/engine/loop/loop.h>
@@ -28,30 +28,31 @@ namespace ebb {
 
 /// Why a node has no value in memory.
 enum class Presence : std::uint8_t {
-  computed,   ///< the value is there
-  pending,    ///< part of the tape's open loop, which runs when someone needs it
-  lazy,       ///< a broadcast that nobody has needed in full yet
-  traced,     ///< recorded only
-  released,   ///< dropped by a sweep with keep = false
+  computed,  ///< the value is there
+  pending,   ///< part of the tape's open loop, which runs when someone needs it
+  lazy,      ///< a broadcast that nobody has needed in full yet
+  traced,    ///< recorded only
+  released,  ///< dropped by a sweep with keep = false
 };
 
 struct Node {
   const Row* row = nullptr;
-  Tensor value;                    // always has shape and dtype
+  Tensor value;  // always has shape and dtype
   std::span<const Attr> attrs;
   std::uint32_t first_input = 0;
   std::uint32_t inputs = 0;
-  std::uint32_t birth = 0;         // the tape's generation when it was recorded
-  NodeId origin = kNoNode;         // the node whose derivative this one is
-  std::uint32_t sweep = 0;         // the sweep that recorded it, from 1; 0 outside
-  std::uint32_t scope = 0;         // index into scopes()
-  std::uint32_t lazy = kNoNode;    // where the source of a lazy broadcast is kept
-  std::uint32_t pending = 0;       // which step or reduction of the open loop it is
+  std::uint64_t birth = 0;       // the tape's generation when it was recorded
+  NodeId origin = kNoNode;       // the node whose derivative this one is
+  std::uint32_t sweep = 0;       // the sweep that recorded it, from 1; 0 outside
+  std::uint32_t scope = 0;       // index into scopes()
+  std::uint32_t lazy = kNoNode;  // where the source of a lazy broadcast is kept
+  std::uint32_t pending = 0;     // which step or reduction of the open loop it is
   Presence presence = Presence::traced;
-  bool named = false;              // bears at least one name
-  bool accumulation = false;       // adds up contributions to the cotangent of `origin`
-  std::string_view step;           // "1" .. "9", or what the author of the composition chose
-  Location where;                  // the user's line
+  bool named = false;         // bears at least one name
+  bool pinned = false;        // a State waits for its value
+  bool accumulation = false;  // adds up contributions to the cotangent of `origin`
+  std::string_view step;      // "1" .. "9", or what the author of the composition chose
+  Location where;             // the user's line
 };
 
 /// A scope opened by a composition or a module; scope 0 is the tape itself.
@@ -59,6 +60,7 @@ struct Scope {
   std::string_view name;
   std::uint32_t parent = 0;
   Location where;
+  std::size_t text_end = 0;  // how much text there was with its name
 };
 
 /// How a node came by a name.
@@ -71,14 +73,14 @@ enum class NameKind : std::uint8_t {
 /// One name of one node, in the order they were given; dumps show an alias where it stands in this order.
 struct NameEntry {
   NodeId node = kNoNode;
-  NodeId of = kNoNode;          // for cotangents: the node whose cotangent this is
-  NodeId position = 0;          // how many nodes there were
-  NodeId origin = kNoNode;      // for cotangents: the node whose rule gave it
+  NodeId of = kNoNode;      // for cotangents: the node whose cotangent this is
+  NodeId position = 0;      // how many nodes there were
+  NodeId origin = kNoNode;  // for cotangents: the node whose rule gave it
   std::uint32_t sweep = 0;
-  std::uint32_t index = 0;      // for contributions: the how manieth, from 1
-  std::uint32_t total = 0;      // for contributions: of how many
+  std::uint32_t index = 0;  // for contributions: the how manieth, from 1
+  std::uint32_t total = 0;  // for contributions: of how many
   NameKind kind = NameKind::given;
-  std::string_view text;        // for given names
+  std::string_view text;  // for given names
 };
 
 class Tape {
@@ -100,8 +102,8 @@ class Tape {
   /// A scalar constant; equal ones are one node.
   Var constant(double value, DType dtype);
 
-  /// Records a call of `row`. Literals take the dtype of the first Var. Throws what the row's type rule throws, with the
-  /// tape as it was.
+  /// Records a call of `row`. Literals take the dtype of the first Var. Throws what the row's type rule throws, with
+  /// the tape as it was.
   Var record(const Row& row, std::span<const Operand> inputs, std::span<const Attr> attrs = {});
   Var record(const Row& row, std::initializer_list<Operand> inputs, std::initializer_list<Attr> attrs = {}) {
     return record(row, std::span(inputs.begin(), inputs.size()), std::span(attrs.begin(), attrs.size()));
@@ -116,19 +118,17 @@ class Tape {
   /// Opens a scope until the returned guard dies. Ops recorded inside carry the outermost scope's line.
   class ScopeGuard {
    public:
-    ScopeGuard(ScopeGuard&& other) noexcept : tape_(std::exchange(other.tape_, nullptr)), before_(other.before_), outer_(other.outer_) {}
+    ScopeGuard(ScopeGuard&& other) noexcept
+        : slot_(std::exchange(other.slot_, 0)), birth_(other.birth_), before_(other.before_), outer_(other.outer_) {}
     ScopeGuard& operator=(ScopeGuard&&) = delete;
-    ~ScopeGuard() {
-      if (tape_) {
-        tape_->scope_ = before_;
-        tape_->outer_ = outer_;
-      }
-    }
+    ~ScopeGuard();
 
    private:
     friend class Tape;
-    ScopeGuard(Tape* tape, std::uint32_t before, Location outer) : tape_(tape), before_(before), outer_(outer) {}
-    Tape* tape_;
+    ScopeGuard(const Tape& tape, std::uint32_t before, Location outer)
+        : slot_(tape.slot_), birth_(tape.first_generation_), before_(before), outer_(outer) {}
+    std::uint32_t slot_;  // the tape may be gone when the guard dies
+    std::uint64_t birth_;
     std::uint32_t before_;
     Location outer_;
   };
@@ -148,7 +148,8 @@ class Tape {
   void commit();
 
   /// Marks, runs f, commits, rewinds; if f throws it only rewinds, and no State has changed. Returns f's result, which
-  /// must not be a Var. Sweeps inside release what they no longer need.
+  /// must not be a Var. Sweeps inside release what they no longer need. Throws UsageError inside another step: two
+  /// commits would not be one.
   template <class F>
   auto step(F&& f);
 
@@ -159,11 +160,13 @@ class Tape {
   // --- cutting back --------------------------------------------------------------------------------------------------
 
   struct Mark {
-    std::size_t nodes, edges, attrs, names, text, scopes, lazies, states, updates;
+    std::size_t nodes, edges, attrs, names, text, scopes, lazies, states, replaced;
+    std::uint32_t slot = 0;   // of which tape
+    std::uint64_t birth = 0;  // of its last node, or of the tape
   };
   Mark mark() const;
-  /// Takes back everything since `mark`; Vars from before it stay good. Updates noted since are dropped, those they
-  /// replaced hold again.
+  /// Takes back everything since `mark`; Vars from before it stay good, and so do updates noted before it. Scopes that
+  /// are open stay open. Throws UsageError if the mark is of another tape, or was itself taken back.
   void rewind(const Mark& mark);
 
   // --- reading -------------------------------------------------------------------------------------------------------
@@ -177,8 +180,8 @@ class Tape {
   const Chunked<Scope>& scopes() const { return scopes_; }
   const Chunked<NameEntry>& names() const { return names_; }
 
-  /// The text of every entry of names(), each once in its scope: `xmu`, `dxmu1`, `dx#2`. Empty for an entry that is void,
-  /// which is a partial sum of contributions.
+  /// The text of every entry of names(), each once in its scope: `xmu`, `dxmu1`, `dx#2`. Empty for an entry that is
+  /// void, which is a partial sum of contributions.
   std::vector<std::string> name_texts() const;
   /// The first name of a node, or `%12`.
   std::string name_of(NodeId id) const;
@@ -219,9 +222,9 @@ class Tape {
 
    private:
     friend class Tape;
-    Hook(std::uint32_t slot, std::uint32_t birth, std::uint64_t id) : slot_(slot), birth_(birth), id_(id) {}
+    Hook(std::uint32_t slot, std::uint64_t birth, std::uint64_t id) : slot_(slot), birth_(birth), id_(id) {}
     std::uint32_t slot_ = 0;
-    std::uint32_t birth_ = 0;
+    std::uint64_t birth_ = 0;
     std::uint64_t id_ = 0;
   };
   [[nodiscard]] Hook on_cotangent(const Var& var, std::function<Var(Var)> function);
@@ -236,9 +239,12 @@ class Tape {
     std::uint64_t version = 0;
     NodeId pending = kNoNode;
   };
-  struct Noted {
-    std::uint32_t state;  // index into states_
-    NodeId before;        // what was noted for it before
+  // What an entry was before a read or an update changed it, and is again after a rewind.
+  struct Replaced {
+    std::size_t entry;
+    NodeId leaf;
+    NodeId pending;
+    std::uint64_t version;
   };
   struct HookEntry {
     std::uint64_t id;
@@ -255,25 +261,33 @@ class Tape {
   [[noreturn]] void fail_stale(const Var& var) const;
   void check_thread() const;
   NodeId append(Node node, std::span<const NodeId> inputs, std::span<const Attr> attrs);
+  Var record_checked(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs);
+  void check_literal(const Row& row, const Operand& operand, DType dtype) const;
   NodeId find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const;
   void compute(Node& node, std::span<const NodeId> inputs, const Call& call);
   void make_lazy(Node& node, Tensor source);
   bool defer(Node& node, std::span<const NodeId> inputs, const Call& call);
   void flush() const;
   void check_finite(NodeId id) const;
+  /// Cuts the lists back to a mark. Vars of what is cut must not exist, or be made stale.
+  void cut(const Mark& mark);
+  bool valid(const Mark& mark) const;
+  void rewind_unless_gone(const Mark& mark) noexcept;
   void release(NodeId id);
   std::string_view keep_text(std::string_view text);
   const StateEntry* entry_of(const State& state) const;
   StateEntry& make_entry(const State& state);
-  void note_update(const State& state, NodeId value);
-  void keep_updates(const Mark& mark);
+  StateEntry& change_entry(StateEntry& entry);
+  void keep_updates(const Mark& mark, Location where);
+  Mark begin_step();
 
   Mode mode_;
   bool anomaly_ = false;
   bool keep_ = true;
+  bool stepping_ = false;
   std::uint32_t slot_;
-  std::uint32_t first_generation_;
-  std::uint32_t generation_;
+  std::uint64_t first_generation_;
+  std::uint64_t generation_;
   std::thread::id thread_;
 
   mutable Chunked<Node> nodes_;
@@ -289,13 +303,12 @@ class Tape {
   Chunked<Scope> scopes_;
   std::vector<StateEntry> states_;
   std::size_t next_state_ = 0;  // where the next look-up begins: states are read in the same order step after step
-  CachedVector<Noted> noted_;   // every update, so that a rewind can take them back
-  std::size_t committed_ = 0;   // how many of them are committed
+  CachedVector<Replaced> replaced_;
   CachedVector<Literal> literals_;
   std::vector<HookEntry> hooks_;
   std::uint64_t hook_count_ = 0;
   std::uint32_t scope_ = 0;
-  Location outer_;            // the line of the outermost scope
+  Location outer_;  // the line of the outermost scope
   // While a rule runs:
   NodeId origin_ = kNoNode;   // the node whose rule it is
   NodeId window_ = kNoNode;   // where its nodes begin: equal ones recorded since are shared
@@ -305,7 +318,7 @@ class Tape {
   std::size_t depth_ = 0;
 };
 
-// --- implementation of the templates -----------------------------------------------------------------------------------
+// --- implementation of the templates ---------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -329,10 +342,11 @@ auto Tape::step(F&& f) {
   using Result = std::invoke_result_t<F>;
   static_assert(!std::is_same_v<Result, Var> && !std::is_same_v<Result, Vars>,
                 "a Var does not outlive its step: return var.item() or var.value()");
-  const Mark begin = mark();
+  const Mark begin = begin_step();
   const detail::Finally back([&, keep = std::exchange(keep_, false)] {
     keep_ = keep;
-    rewind(begin);
+    stepping_ = false;
+    rewind_unless_gone(begin);
   });
   if constexpr (std::is_void_v<Result>) {
     std::forward<F>(f)();
@@ -346,14 +360,15 @@ auto Tape::step(F&& f) {
 
 template <class F>
 auto Tape::no_record(F&& f, Location where) {
+  check_thread();
   const Mark begin = mark();
   bool done = false;
   const detail::Finally back([&] {
-    if (!done) rewind(begin);
+    if (!done) rewind_unless_gone(begin);
   });
   auto result = std::forward<F>(f)();
   auto finish = [&] {
-    keep_updates(begin);
+    keep_updates(begin, where);
     done = true;
   };
   if constexpr (std::is_same_v<decltype(result), Var>) {
@@ -362,7 +377,7 @@ auto Tape::no_record(F&& f, Location where) {
     return leaf(std::move(value), {}, where);
   } else {
     static_assert(std::is_same_v<decltype(result), Vars>, "no_record takes a function that returns a Var or Vars");
-    std::vector<Tensor> values;
+    CachedVector<Tensor> values;
     for (const Var& var : result) values.push_back(var.value());
     finish();
     result.clear();

@@ -1,6 +1,6 @@
 // Handles: a Var names one node of one tape, an Operand is what an op's argument may be.
 //
-// A Var is twelve bytes and owns nothing. Tapes sit in a process-wide table of slots; a slot's counter moves when its
+// A Var is sixteen bytes and owns nothing. Tapes sit in a process-wide table of slots; a slot's counter moves when its
 // tape dies and at every rewind, and a node remembers the counter at its birth. So a Var whose tape is gone, or whose
 // node was rewound, is recognised and reported, never followed.
 #pragma once
@@ -47,24 +47,23 @@ class Var {
 
  private:
   friend class Tape;
-  Var(std::uint32_t slot, NodeId node, std::uint32_t generation)
-      : slot_(slot), node_(node), generation_(generation) {}
+  Var(std::uint32_t slot, NodeId node, std::uint64_t generation) : slot_(slot), node_(node), generation_(generation) {}
 
   std::uint32_t slot_ = 0;  // 0 is no tape
   NodeId node_ = 0;
-  std::uint32_t generation_ = 0;
+  std::uint64_t generation_ = 0;  // 32 bits would come round again within hours of small steps
 };
 
 /// Results of a sweep; their storage comes from the cache, so that a training step stays off the heap.
 using Vars = CachedVector<Var>;
 
-/// An argument of an op: a Var or a literal, with the caller's line. A literal takes the dtype of the tensors beside it.
+/// An argument of an op: a Var or a literal, with the caller's line. A literal takes the dtype of the tensors beside
+/// it.
 class Operand {
  public:
   Operand(const Var& var, Location where = Location::current()) : var_(var), where_(where) {}
   template <class T>
-    requires std::is_arithmetic_v<T>
-  Operand(T literal, Location where = Location::current())
+  requires std::is_arithmetic_v<T> Operand(T literal, Location where = Location::current())
       : literal_(static_cast<double>(literal)), is_literal_(true), where_(where) {}
 
   bool is_literal() const { return is_literal_; }

@@ -23,29 +23,27 @@ namespace {
 
 // In front of every block lies one cache line that says what it is.
 struct alignas(64) Header {
-  void* base;              // what the system gave
-  std::size_t mapped;      // bytes of the mapping, 0 if it came from aligned_alloc
-  std::size_t capacity;    // usable bytes
-  std::size_t requested;   // bytes asked for by the holder
-  Header* next;            // in the list of free blocks
+  void* base;             // what the system gave
+  std::size_t mapped;     // bytes of the mapping, 0 if it came from aligned_alloc
+  std::size_t capacity;   // usable bytes
+  std::size_t requested;  // bytes asked for by the holder
+  Header* next;           // in the list of free blocks
   int size_class;
 };
 
 constexpr std::size_t kLine = 64;
 constexpr std::size_t kPage = 4096;
-constexpr std::size_t kLarge = 64 * 1024;        // from here on blocks are staggered
-constexpr std::size_t kHuge = 4 * 1024 * 1024;   // from here on they are mapped with huge pages
-constexpr int kSteps = 8;                        // classes per doubling: at most an eighth is wasted
+constexpr std::size_t kLarge = 64 * 1024;       // from here on blocks are staggered
+constexpr std::size_t kHuge = 4 * 1024 * 1024;  // from here on they are mapped with huge pages
+constexpr int kSteps = 8;                       // classes per doubling: at most an eighth is wasted
 constexpr int kClasses = 48 * kSteps;
 
 // Class c holds blocks of (8 + c % 8) << (c / 8 + 3) bytes: 64, 72, ... 120, 128, 144, ...
-std::size_t capacity_of(int c) {
-  return static_cast<std::size_t>(kSteps + c % kSteps) << (c / kSteps + 3);
-}
+std::size_t capacity_of(int c) { return static_cast<std::size_t>(kSteps + c % kSteps) << (c / kSteps + 3); }
 
 int class_of(std::size_t bytes) {
   bytes = std::max(bytes, kLine);
-  const int shift = std::bit_width(bytes - 1) - 4;  // bytes <= 16 << shift
+  const int shift = std::bit_width(bytes - 1) - 4;                             // bytes <= 16 << shift
   const std::size_t units = (bytes + (std::size_t{1} << shift) - 1) >> shift;  // 9 .. 16
   return (shift - 3) * kSteps + static_cast<int>(units) - kSteps;
 }

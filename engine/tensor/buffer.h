@@ -1,8 +1,9 @@
 // Memory: a thread-safe caching allocator, and a shared handle to one block of it.
 //
 // Freed blocks are kept in lists by size class and handed out again, so that a training loop asks the system for
-// nothing after its first steps, and no large temporary is a fresh mapping whose pages fault in. Blocks start at a cache
-// line; large ones are staggered over the page, since several streams at one page offset fight for the same cache sets.
+// nothing after its first steps, and no large temporary is a fresh mapping whose pages fault in. Blocks start at a
+// cache line; large ones are staggered over the page, since several streams at one page offset fight for the same cache
+// sets.
 #pragma once
 
 #include <atomic>
@@ -17,9 +18,9 @@ namespace ebb {
 
 /// What the caching allocator holds, in bytes of requested memory.
 struct MemoryReport {
-  std::size_t live = 0;    ///< handed out now
-  std::size_t peak = 0;    ///< the most that was handed out at once, since the start or reset_peak_memory()
-  std::size_t cached = 0;  ///< freed and kept for reuse
+  std::size_t live = 0;                ///< handed out now
+  std::size_t peak = 0;                ///< the most that was handed out at once, since the start or reset_peak_memory()
+  std::size_t cached = 0;              ///< freed and kept for reuse
   std::size_t system_allocations = 0;  ///< how often the system was asked for memory
 };
 

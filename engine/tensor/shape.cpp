@@ -22,9 +22,11 @@ void Shape::push_back(std::int64_t size) {
   sizes_[static_cast<std::size_t>(rank_++)] = size;
 }
 
-std::string to_string(const Shape& shape) {
-  return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", "));
+void Shape::fail_numel() const {
+  throw ShapeError(fmt::format("shape: {} holds more than 2^63 - 1 elements", to_string(*this)));
 }
+
+std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", ")); }
 
 std::optional<Shape> broadcast(const Shape& a, const Shape& b) {
   Shape out = a.rank() >= b.rank() ? a : b;

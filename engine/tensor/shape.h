@@ -28,10 +28,12 @@ class Shape {
   const std::int64_t* end() const { return sizes_.data() + rank_; }
   std::span<const std::int64_t> sizes() const { return {begin(), end()}; }
 
-  /// The number of elements; 1 for rank 0.
+  /// The number of elements; 1 for rank 0. Throws ShapeError past 2^63 - 1.
   std::int64_t numel() const {
     std::int64_t n = 1;
-    for (std::int64_t size : *this) n *= size;
+    for (std::int64_t size : *this) {
+      if (__builtin_mul_overflow(n, size, &n)) fail_numel();
+    }
     return n;
   }
 
@@ -47,6 +49,8 @@ class Shape {
   }
 
  private:
+  [[noreturn]] void fail_numel() const;
+
   std::array<std::int64_t, kMaxRank> sizes_{};
   int rank_ = 0;
 };

@@ -3,13 +3,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <ostream>
 
 namespace ebb {
 
 Tensor Tensor::empty(const Shape& shape, DType dtype) {
   Tensor tensor(shape, dtype, Buffer());
+  if (shape.numel() > std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(size_of(dtype))) {
+    throw ShapeError(fmt::format("tensor: {} holds more than 2^63 - 1 bytes", describe(tensor)));
+  }
   tensor.buffer_ = Buffer(tensor.bytes());
   return tensor;
 }
@@ -25,8 +30,8 @@ Tensor Tensor::full(const Shape& shape, double value, DType dtype) {
 template <class T>
 Tensor Tensor::from(const Shape& shape, std::span<const T> values) {
   if (static_cast<std::int64_t>(values.size()) != shape.numel()) {
-    throw ShapeError(fmt::format("tensor: {} values do not fill shape {}, which holds {}",
-                                 values.size(), to_string(shape), shape.numel()));
+    throw ShapeError(fmt::format("tensor: {} values do not fill shape {}, which holds {}", values.size(),
+                                 to_string(shape), shape.numel()));
   }
   Tensor tensor = empty(shape, dtype_of<T>);
   std::ranges::copy(values, tensor.mutable_data<T>().begin());
@@ -43,24 +48,29 @@ std::byte* Tensor::mutable_raw() {
 }
 
 double Tensor::at(std::int64_t i) const {
+  if (i < 0 || i >= numel()) {
+    throw ShapeError(fmt::format("at: element {} is outside of {}, which holds {}", i, describe(*this), numel()));
+  }
+  if (!has_buffer()) throw UsageError(fmt::format("at: the tensor {} has no values.", describe(*this)));
   return with_type(dtype_, [&]<class T>(std::type_identity<T>) {
-    return static_cast<double>(data<T>()[static_cast<std::size_t>(i)]);
+    return static_cast<double>(reinterpret_cast<const T*>(raw())[i]);
   });
 }
 
 double Tensor::item() const {
   if (numel() != 1) {
-    throw ShapeError(fmt::format("item: expected one element, got {}. Reduce it first, or read the "
-                                 "elements with data<T>().",
-                                 describe(*this)));
+    throw ShapeError(
+        fmt::format("item: expected one element, got {}. Reduce it first, or read the "
+                    "elements with data<T>().",
+                    describe(*this)));
   }
   return at(0);
 }
 
 Tensor Tensor::reshaped(const Shape& shape) const {
   if (shape.numel() != numel()) {
-    throw ShapeError(fmt::format("reshape: {} has {} elements, shape {} holds {}", describe(*this),
-                                 numel(), to_string(shape), shape.numel()));
+    throw ShapeError(fmt::format("reshape: {} has {} elements, shape {} holds {}", describe(*this), numel(),
+                                 to_string(shape), shape.numel()));
   }
   Tensor result = *this;
   result.shape_ = shape;
@@ -92,8 +102,8 @@ Tensor Tensor::clone() const {
 
 void Tensor::check_dtype(DType asked) const {
   if (asked != dtype_) {
-    throw DTypeError(fmt::format("data: asked for {} elements of {}. Convert it first with to({}).",
-                                 name(asked), describe(*this), name(asked)));
+    throw DTypeError(fmt::format("data: asked for {} elements of {}. Convert it first with to({}).", name(asked),
+                                 describe(*this), name(asked)));
   }
 }
 
@@ -118,7 +128,7 @@ void print(const Tensor& tensor, int axis, std::int64_t first, int digits, std::
     } else if (tensor.dtype() == DType::i64) {
       out += fmt::format("{}", tensor.data<std::int64_t>()[static_cast<std::size_t>(first)]);
     } else {
-      out += fmt::format("{:.{}g}", value, digits);
+      out += std::isnan(value) ? "nan" : fmt::format("{:.{}g}", value, digits);  // the sign of a NaN says nothing
     }
     return;
   }
@@ -148,8 +158,6 @@ std::string to_string(const Tensor& tensor, int digits) {
   return out;
 }
 
-std::ostream& operator<<(std::ostream& out, const Tensor& tensor) {
-  return out << to_string(tensor);
-}
+std::ostream& operator<<(std::ostream& out, const Tensor& tensor) { return out << to_string(tensor); }
 
 }  // namespace ebb

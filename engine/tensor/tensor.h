@@ -46,9 +46,7 @@ class Tensor {
 
   /// False for a tensor that has a shape but no elements in memory.
   bool has_buffer() const { return static_cast<bool>(buffer_); }
-  bool shares_buffer_with(const Tensor& other) const {
-    return has_buffer() && buffer_ == other.buffer_;
-  }
+  bool shares_buffer_with(const Tensor& other) const { return has_buffer() && buffer_ == other.buffer_; }
 
   const std::byte* raw() const { return buffer_.data(); }
   /// The elements' memory for writing; copies first if the buffer is shared.
@@ -85,8 +83,7 @@ class Tensor {
   void drop_buffer() { buffer_ = Buffer(); }
 
  private:
-  Tensor(const Shape& shape, DType dtype, Buffer buffer)
-      : buffer_(std::move(buffer)), shape_(shape), dtype_(dtype) {}
+  Tensor(const Shape& shape, DType dtype, Buffer buffer) : buffer_(std::move(buffer)), shape_(shape), dtype_(dtype) {}
   void check_dtype(DType asked) const;
 
   Buffer buffer_;

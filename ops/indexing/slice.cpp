@@ -63,13 +63,14 @@ const Row kSlice{
     .kernel =
         [](KernelCall& call) {
           const Shape& shape = call.in[0]->shape();
+          std::byte* const out = call.allocate<std::byte>();
+          if (call.out.numel() == 0) return;
           Strides from = strides_of(shape);
           std::int64_t first = 0;
           for (int i = 0; i < shape.rank(); ++i) {
             first += call.attrs.list("starts")[at(i)] * from[at(i)];
             from[at(i)] *= call.attrs.list("steps")[at(i)];
           }
-          std::byte* const out = call.allocate<std::byte>();
           const auto size = static_cast<std::int64_t>(size_of(call.out.dtype()));
           copy_strided(call.out.shape(), call.out.dtype(), call.data<std::byte>(0) + first * size, from, out,
                        strides_of(call.out.shape()));
@@ -125,8 +126,9 @@ const Row kPad{
     .kernel =
         [](KernelCall& call) {
           call.out = Tensor::full(call.out.shape(), call.attrs.real("value"), call.out.dtype());
-          Strides to = strides_of(call.out.shape());
           const Shape& shape = call.in[0]->shape();
+          if (shape.numel() == 0) return;
+          Strides to = strides_of(call.out.shape());
           std::int64_t first = 0;
           for (int i = 0; i < shape.rank(); ++i) {
             first += call.attrs.list("low")[at(i)] * to[at(i)];
@@ -181,6 +183,7 @@ const Row kConcat{
     .kernel =
         [](KernelCall& call) {
           std::byte* to = call.allocate<std::byte>();
+          if (call.out.numel() == 0) return;
           const int axis = static_cast<int>(call.attrs.integer("axis"));
           const Strides strides = strides_of(call.out.shape());
           for (const Tensor* in : call.in) {

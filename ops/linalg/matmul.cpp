@@ -1,5 +1,5 @@
-// The product is cut into tiles of rows whose bounds depend on the shape alone, and each tile is one single-threaded BLAS
-// call from Ebb's pool: any number of threads gives the same bits, and the BLAS never starts threads of its own.
+// The product is cut into tiles of rows whose bounds depend on the shape alone, and each tile is one single-threaded
+// BLAS call from Ebb's pool: any number of threads gives the same bits, and the BLAS never starts threads of its own.
 #include <ebb/ops/linalg/matmul.h>
 
 #include <cblas.h>
@@ -58,13 +58,14 @@ TensorType matmul_type(const Call& call) {
   const int b_axis = b.rank() - (p.tb ? 1 : 2);
   if (p.k != b[b_axis]) {
     const bool flipped = p.k == b[b_axis == b.rank() - 1 ? b.rank() - 2 : b.rank() - 1];
-    call.fail_shape(fmt::format("inner dimensions differ, a.shape[{}] is {} but b.shape[{}] is {}", a_axis, p.k, b_axis,
-                                b[b_axis]),
-                    flipped ? fmt::format("Did you mean matmul(a, b, {{.transpose_b = {}}})?", !p.tb) : "");
+    call.fail_shape(
+        fmt::format("inner dimensions differ, a.shape[{}] is {} but b.shape[{}] is {}", a_axis, p.k, b_axis, b[b_axis]),
+        flipped ? fmt::format("Did you mean matmul(a, b, {{.transpose_b = {}}})?", !p.tb) : "");
   }
   const std::optional<Shape> batch = broadcast(leading(a), leading(b));
   if (!batch) {
-    call.fail_shape(fmt::format("leading axes {} and {} do not broadcast", to_string(leading(a)), to_string(leading(b))));
+    call.fail_shape(
+        fmt::format("leading axes {} and {} do not broadcast", to_string(leading(a)), to_string(leading(b))));
   }
   Shape out = *batch;
   out.push_back(p.m);
@@ -151,23 +152,40 @@ const Row kMatmul{
     .examples = examples,
 };
 
+// Vectors are reshaped before the row sees them. What it would refuse is refused here, in terms of the user's shapes
+// and before the first node.
+void check_vectors(const Operand& a, const Operand& b, const MatmulOptions& options) {
+  const Shape& x = a.var().shape();
+  const Shape& y = b.var().shape();
+  if (x.rank() > 1 && y.rank() > 1) return;
+  const std::array ids{a.var().id(), b.var().id()};
+  const Call call(a.tape(), kMatmul, ids, {}, a.where());
+  if (x.rank() == 0 || y.rank() == 0) call.fail_shape("a scalar is no matrix", "Use a * b.");
+  call.require_floating(0);
+  call.require_floating(1);
+  call.common_dtype();
+  const int i = x.rank() == 1 ? 0 : x.rank() - (options.transpose_a ? 2 : 1);
+  const int j = y.rank() == 1 ? 0 : y.rank() - (options.transpose_b ? 1 : 2);
+  if (x[i] != y[j]) {
+    call.fail_shape(fmt::format("inner dimensions differ, a.shape[{}] is {} but b.shape[{}] is {}", i, x[i], j, y[j]));
+  }
+}
+
 }  // namespace
 
 Var matmul(const Operand& a, const Operand& b, const MatmulOptions& options) {
   Tape& tape = a.tape();
+  check_vectors(a, b, options);
   const auto as_matrix = [&](const Operand& x, bool row) -> Operand {
     const Shape& shape = x.var().shape();
-    if (shape.rank() == 1) return Operand(reshape(x, row ? Shape{1, shape[0]} : Shape{shape[0], 1}), x.where());
-    if (shape.rank() == 0) {
-      const std::array ids{a.var().id(), b.var().id()};
-      Call(tape, kMatmul, ids, {}, x.where()).fail_shape("a scalar is no matrix", "Use a * b.");
-    }
-    return x;
+    if (shape.rank() != 1) return x;
+    return Operand(reshape(x, row ? Shape{1, shape[0]} : Shape{shape[0], 1}), x.where());
   };
   const bool row = a.var().rank() == 1;
   const bool column = b.var().rank() == 1;
-  const Var out = tape.record(kMatmul, {as_matrix(a, true), as_matrix(b, false)},
-                              {{"transpose_a", !row && options.transpose_a}, {"transpose_b", !column && options.transpose_b}});
+  const Var out =
+      tape.record(kMatmul, {as_matrix(a, true), as_matrix(b, false)},
+                  {{"transpose_a", !row && options.transpose_a}, {"transpose_b", !column && options.transpose_b}});
   if (!row && !column) return out;
   Shape shape = leading(out.shape());
   if (!row) shape.push_back(out.shape()[out.rank() - 2]);

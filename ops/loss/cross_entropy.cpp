@@ -120,15 +120,15 @@ void grad_kernel(KernelCall& call) {
     const std::int64_t classes = call.in[0]->shape()[1];
     for_each_row<T>(call, [&](std::int64_t i, const T* x, std::int64_t label, T largest) {
       T* const dx = out + i * classes;
-      double total = 0;
-      for (std::int64_t c = 0; c < classes; ++c) total += dx[c] = std::exp(x[c] - largest);
-      const double scale = static_cast<double>(ct[i]) / total;
-      for (std::int64_t c = 0; c < classes; ++c) dx[c] = static_cast<T>(dx[c] * scale);
-      // softmax - 1 is summed anew where it cancels, so that a sure and right prediction keeps its small gradient.
+      // softmax - 1 is minus the others' share, summed without cancellation: a sure and right prediction keeps its
+      // small gradient.
       double others = 0;
       for (std::int64_t c = 0; c < classes; ++c) {
-        if (c != label) others += std::exp(x[c] - largest);
+        dx[c] = std::exp(x[c] - largest);
+        if (c != label) others += static_cast<double>(dx[c]);
       }
+      const double scale = static_cast<double>(ct[i]) / (others + static_cast<double>(dx[label]));
+      for (std::int64_t c = 0; c < classes; ++c) dx[c] = static_cast<T>(static_cast<double>(dx[c]) * scale);
       dx[label] = static_cast<T>(-others * scale);
     });
   });

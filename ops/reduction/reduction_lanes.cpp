@@ -16,14 +16,14 @@ struct Mean {
   static C finish(C cell, std::int64_t count) { return cell / static_cast<C>(count); }
 };
 
-// A NaN wins: it compares unequal to itself.
+// A NaN wins: it is not equal to itself. (xsimd's != is false for it from AVX2 on.)
 struct Max {
   template <class T>
   static constexpr T init() {
     return std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest();
   }
   template <class A>
-  static A step(const A& acc, const A& x) { return select((x > acc) | (x != x), x, acc); }
+  static A step(const A& acc, const A& x) { return select((x > acc) | !(x == x), x, acc); }
   template <class C>
   static C merge(C a, C b) { return b > a || b != b ? b : a; }
   template <class C>

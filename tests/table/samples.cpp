@@ -10,10 +10,11 @@ namespace {
 // Elementwise calls: equal shapes, a row, a scalar, an outer product, three axes, nothing at all, and lengths around
 // the widths of packs.
 std::vector<std::vector<Shape>> groups(int arity) {
-  if (arity == 1) return {{{3}}, {{}}, {{3, 4}}, {{0, 3}}, {{1}}, {{7}}, {{16}}, {{17}}, {{31}}, {{1025}}};
+  if (arity == 1) return {{{3}}, {{}}, {{3, 4}}, {{0, 3}}, {{1}}, {{7}}, {{16}}, {{17}}, {{31}}, {{1025}}, {{70, 90}}};
   std::vector<std::vector<Shape>> out{
       {{3}, {3}},       {{3, 4}, {1, 4}},          {{}, {3, 4}}, {{4}, {3, 1}}, {{2, 1, 3}, {4, 1}}, {{0, 3}, {3}},
       {{0, 3}, {0, 3}}, {{2, 3, 4, 5}, {3, 1, 5}}, {{1}, {17}},  {{33}, {33}},  {{5, 19}, {5, 1}},   {{1025}, {}},
+      {{70, 90}, {90}}, {{70, 1}, {70, 90}},
   };
   if (arity == 3) {
     for (auto& group : out) group.insert(group.begin(), group.back());
@@ -97,7 +98,13 @@ std::vector<Sample> samples_of(const Row& row, DType dtype) {
       out.push_back(std::move(sample));
     }
   } else if (is_floating(dtype)) {
-    for (const Example& example : row.examples()) {
+    std::vector<Example> examples = row.examples();
+    if (row.kind == Kind::reduction) {  // and some that are worth a loop of their own
+      for (const IntList& axes : {IntList{0}, IntList{1}, IntList{2}, IntList{0, 2}, IntList{0, 1, 2}}) {
+        examples.push_back({{{{13, 37, 19}}}, {{"axes", axes}, {"keepdim", axes.size() == 1}}});
+      }
+    }
+    for (const Example& example : examples) {
       Sample sample{&row, {}, example.attrs, {}};
       for (const Example::Input& in : example.inputs) {
         sample.inputs.push_back(source.tensor(in.shape, is_floating(in.dtype) ? dtype : in.dtype, in.limit));

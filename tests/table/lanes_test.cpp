@@ -1,0 +1,352 @@
+// The lanes of every instruction set this CPU has, called directly: every length of tail, every way of holding
+// operands, special values, and the stated error over the whole range and not only the domain.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+
+#include "tests/table/table.h"
+
+namespace ebb::test {
+namespace {
+
+template <class T>
+std::string show(T x) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.17g", static_cast<double>(x));
+  return text;
+}
+
+// Calls f(row, lane, isa) for every lane of T.
+template <class T, class F>
+void for_each_lane(F f) {
+  for (const Row* row : all_rows()) {
+    if (!row->oracle) continue;
+    for (std::size_t isa = 0; isa < kIsaCount; ++isa) {
+      if (!supported(Isa(isa))) continue;
+      const Lane lane = row->lanes[isa]->by_dtype[static_cast<std::size_t>(dtype_of<T>)];
+      if (!lane) continue;
+      SCOPED_TRACE(std::string(row->name) + " " + std::string(name(dtype_of<T>)) + " " + std::string(kIsaNames[isa]));
+      f(*row, lane, isa);
+    }
+  }
+}
+
+std::size_t arity_of(const Row& row) { return static_cast<std::size_t>(row.arity); }
+
+// One run of n elements; an input advances where its bit of `steps` is set.
+LaneCall run_of(const void* const* in, std::size_t arity, void* out, std::int64_t n, unsigned steps) {
+  LaneCall call;
+  std::copy_n(in, arity, call.in.begin());
+  call.out = out;
+  call.n = n;
+  call.steps = steps;
+  return call;
+}
+
+// Inputs of a lane: bool for a condition, T otherwise.
+template <class T>
+struct Inputs {
+  std::vector<T> values[3];
+  std::unique_ptr<bool[]> condition;
+  const void* in[3];
+
+  Inputs(const Row& row, std::size_t n, std::mt19937_64& bits) : condition(new bool[n + 1]) {
+    std::uniform_real_distribution<double> real(row.domain.lo, row.domain.hi);
+    for (int k = 0; k < row.arity; ++k) {
+      for (std::size_t i = 0; i < n; ++i)
+        values[k].push_back(static_cast<T>(real(bits) * (std::is_integral_v<T> ? 9 : 1)));
+      in[k] = values[k].data();
+    }
+    for (std::size_t i = 0; i < n; ++i) condition[i] = bits() % 2 != 0;
+    if (row.signature == Signature::select) in[0] = condition.get();
+  }
+  long double at(const Row& row, int k, std::size_t i) const {
+    if (row.signature == Signature::select && k == 0) return condition[i] ? 1 : 0;
+    return static_cast<long double>(values[k][i]);
+  }
+};
+
+template <class T>
+void check_tails() {
+  std::mt19937_64 bits(7);
+  for_each_lane<T>([&](const Row& row, Lane lane, std::size_t) {
+    for (const std::size_t n : {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 35, 63, 65, 100}) {
+      const Inputs<T> inputs(row, n + 1, bits);
+      for (unsigned steps = 0; steps < 1U << row.arity; ++steps) {
+        // A guard after the end catches a store past it.
+        const bool predicate = row.signature == Signature::predicate;
+        const std::size_t size = predicate ? 1 : sizeof(T);
+        std::vector<unsigned char> out((n + 1) * size, 0xA5);
+        lane(run_of(inputs.in, arity_of(row), out.data(), static_cast<std::int64_t>(n), steps));
+        for (std::size_t k = 0; k < size; ++k) ASSERT_EQ(out[n * size + k], 0xA5) << "wrote past the end of " << n;
+        for (std::size_t i = 0; i < n; ++i) {
+          long double x[3] = {};
+          for (int k = 0; k < row.arity; ++k) x[k] = inputs.at(row, k, (steps >> k & 1) != 0 ? i : 0);
+          const long double want = row.oracle(x);
+          if (predicate) {
+            ASSERT_EQ(out[i], want != 0 ? 1 : 0) << "element " << i << " of " << n;
+            continue;
+          }
+          T got;
+          std::memcpy(&got, out.data() + i * size, size);
+          const DType dtype = std::is_integral_v<T> ? DType::f64 : dtype_of<T>;
+          ASSERT_TRUE(within_ulp(static_cast<double>(got), want, want, row.ulp, dtype))
+              << "element " << i << " of " << n << ", steps " << steps << ": " << show(got) << ", should be "
+              << show(want);
+        }
+      }
+    }
+  });
+}
+
+TEST(Lanes, TailsAndSteps) {
+  check_tails<float>();
+  check_tails<double>();
+  check_tails<std::int64_t>();
+}
+
+// What libm says, which follows IEEE 754 and C's Annex F.
+template <class T>
+T by_libm(const Row& row, const T* x) {
+  if (row.name == "exp") return std::exp(x[0]);
+  if (row.name == "log") return std::log(x[0]);
+  if (row.name == "tanh") return std::tanh(x[0]);
+  if (row.name == "sqrt") return std::sqrt(x[0]);
+  if (row.name == "sigmoid") return 1 / (1 + std::exp(-x[0]));
+  if (row.name == "relu") return x[0] <= 0 ? T(0) : x[0];
+  long double wide[3] = {};
+  for (int k = 0; k < row.arity; ++k) wide[k] = static_cast<long double>(x[k]);
+  return static_cast<T>(row.oracle(wide));
+}
+
+template <class T>
+void check_special() {
+  using Limits = std::numeric_limits<T>;
+  const T special[] = {T(0),
+                       -T(0),
+                       T(1),
+                       T(-1),
+                       Limits::infinity(),
+                       -Limits::infinity(),
+                       Limits::quiet_NaN(),
+                       Limits::min(),
+                       -Limits::min(),
+                       Limits::denorm_min(),
+                       -Limits::denorm_min(),
+                       Limits::min() / 2,
+                       Limits::max(),
+                       Limits::lowest(),
+                       Limits::epsilon(),
+                       -Limits::epsilon(),
+                       T(1e-4),
+                       T(1e4),
+                       T(-1e4),
+                       T(88.8),
+                       T(-87.5),
+                       T(709.9),
+                       T(-708.5),
+                       T(20),
+                       T(-20)};
+  for_each_lane<T>([&](const Row& row, Lane lane, std::size_t) {
+    if (row.signature != Signature::same) return;
+    for (const T a : special) {
+      for (const T b : special) {
+        if (row.arity == 1 && &b != &special[0]) continue;
+        const T x[2] = {a, b};
+        const void* in[2] = {&x[0], &x[1]};
+        T got = 0;
+        lane(run_of(in, arity_of(row), &got, 1, (1U << row.arity) - 1));
+        const T want = by_libm(row, x);
+        const std::string call = std::string(row.name) + "(" + show(a) + (row.arity == 2 ? ", " + show(b) : "") + ")";
+        EXPECT_TRUE(within_ulp(static_cast<double>(got), static_cast<long double>(want), static_cast<long double>(want),
+                               row.ulp + 1, dtype_of<T>))
+            << call << " is " << show(got) << ", should be " << show(want);
+        if (want == 0 && got == 0) {
+          EXPECT_EQ(std::signbit(got), std::signbit(want)) << call;
+        }
+      }
+    }
+  });
+}
+
+TEST(Lanes, SpecialValues) {
+  check_special<float>();
+  check_special<double>();
+}
+
+TEST(Lanes, ComparisonsOfSpecialValues) {
+  const double nan = std::nan("");
+  const double inf = std::numeric_limits<double>::infinity();
+  const double values[] = {0.0, -0.0, 1.0, inf, -inf, nan};
+  for_each_lane<double>([&](const Row& row, Lane lane, std::size_t) {
+    if (row.signature != Signature::predicate) return;
+    for (const double a : values) {
+      for (const double b : values) {
+        const void* in[2] = {&a, &b};
+        bool got = false;
+        lane(run_of(in, 2, &got, 1, 3));
+        const long double x[2] = {a, b};
+        EXPECT_EQ(got, row.oracle(x) != 0) << row.name << "(" << a << ", " << b << ")";
+      }
+    }
+  });
+}
+
+// Every exponent, both signs, where the op is defined: not only the domain that samples come from.
+template <class T>
+void check_range() {
+  std::mt19937_64 bits(11);
+  for_each_lane<T>([&](const Row& row, Lane lane, std::size_t) {
+    if (row.signature != Signature::same || row.arity != 1) return;
+    std::vector<T> x;
+    const int low = std::numeric_limits<T>::min_exponent;
+    const int high = std::numeric_limits<T>::max_exponent;
+    for (int e = low; e < high; ++e) {
+      for (int i = 0; i < (sizeof(T) == 4 ? 400 : 100); ++i) {
+        const double m = std::uniform_real_distribution<double>(0.5, 1)(bits);
+        x.push_back(static_cast<T>(std::ldexp(static_cast<T>(m), e)));
+        if (row.name != "log" && row.name != "sqrt") x.push_back(-x.back());
+      }
+    }
+    for (int i = 0; i < 100000; ++i) x.push_back(static_cast<T>(std::uniform_real_distribution<double>(0, 20)(bits)));
+    for (int i = 0; i < 20000; ++i) x.push_back(static_cast<T>(std::uniform_real_distribution<double>(0.9, 1.1)(bits)));
+    if (row.name != "log" && row.name != "sqrt") {
+      for (int i = 0; i < 100000; ++i) x.push_back(-x[x.size() - 100000]);
+    }
+    std::vector<T> out(x.size());
+    const void* in[1] = {x.data()};
+    lane(run_of(in, 1, out.data(), static_cast<std::int64_t>(x.size()), 1));
+    int failures = 0;
+    for (std::size_t i = 0; i < x.size() && failures < 3; ++i) {
+      const long double wide = static_cast<long double>(x[i]);
+      const long double want = row.oracle(&wide);
+      if (within_ulp(static_cast<double>(out[i]), want, want, row.ulp, dtype_of<T>)) continue;
+      ++failures;
+      ADD_FAILURE() << row.name << "(" << show(x[i]) << ") is " << show(out[i]) << ", should be " << show(want)
+                    << ": off by "
+                    << show(std::abs(static_cast<long double>(out[i]) - want) / std::abs(want) /
+                            static_cast<long double>(std::numeric_limits<T>::epsilon()))
+                    << " epsilon";
+    }
+  });
+}
+
+TEST(Lanes, ErrorOverTheWholeRange) {
+  check_range<float>();
+  check_range<double>();
+}
+
+// + - * / sqrt and what is made of them round once: the same bits on every instruction set.
+TEST(Lanes, ExactRowsHaveTheSameBitsOnEveryInstructionSet) {
+  std::mt19937_64 bits(13);
+  for (const Row* row : all_rows()) {
+    if (!row->oracle || row->ulp > 0.5 || row->signature == Signature::predicate) continue;
+    std::mt19937_64 same = bits;
+    const Inputs<float> inputs(*row, 1000, same);
+    std::vector<float> first(1000);
+    for (std::size_t isa = 0; isa < kIsaCount; ++isa) {
+      if (!supported(Isa(isa))) continue;
+      std::vector<float> out(1000);
+      row->lanes[isa]->by_dtype[0](run_of(inputs.in, arity_of(*row), out.data(), 1000, (1U << row->arity) - 1));
+      if (isa == 0) first = out;
+      EXPECT_EQ(std::memcmp(first.data(), out.data(), sizeof(float) * out.size()), 0) << row->name << kIsaNames[isa];
+    }
+  }
+}
+
+template <class T>
+void check_reducers() {
+  std::mt19937_64 bits(17);
+  for (const Row* row : all_rows()) {
+    if (row->kind != Kind::reduction) continue;
+    for (const std::int64_t n : {0, 1, 5, 15, 16, 17, 40, 1023, 1024, 1025, 5000}) {
+      std::vector<T> x;
+      for (std::int64_t i = 0; i < n * 37; ++i) {
+        x.push_back(static_cast<T>(std::uniform_real_distribution<double>(-100, 100)(bits)));
+      }
+      std::vector<T> first;
+      for (std::size_t isa = 0; isa < kIsaCount; ++isa) {
+        if (!supported(Isa(isa))) continue;
+        const Reducer* r = row->reducer[isa]->by_dtype[static_cast<std::size_t>(dtype_of<T>)];
+        if (!r) continue;
+        SCOPED_TRACE(std::string(row->name) + " " + std::string(kIsaNames[isa]) + " " + std::to_string(n));
+        // One run, 37 columns of n rows, and the same elements as n runs of 37, of which the last two are left out.
+        std::vector<double> cells(39);
+        r->init(cells.data(), 39);
+        r->run(x.data(), 1, n, n, cells.data());
+        r->columns(x.data(), n, 37, 37, cells.data() + 1);
+        r->run(x.data(), n, 37, 35, cells.data() + 38);
+        std::vector<T> out(39);
+        r->finish(cells.data(), 39, std::max<std::int64_t>(n, 1), out.data());
+        if (isa == 0) first = out;
+        EXPECT_EQ(std::memcmp(first.data(), out.data(), sizeof(T) * out.size()), 0)
+            << "the bits differ from those of base";
+        for (std::int64_t c = -1; c < 38; ++c) {
+          long double want = row->name == "max" ? -INFINITY : 0;
+          long double scale = 0;
+          const auto take = [&](std::int64_t at) {
+            const auto v = static_cast<long double>(x[static_cast<std::size_t>(at)]);
+            want = row->name == "max" ? std::max(want, v) : want + v;
+            scale += std::abs(v);
+          };
+          for (std::int64_t i = 0; i < n; ++i) {
+            if (c < 37) take(c < 0 ? i : i * 37 + c);
+            for (std::int64_t k = 0; c == 37 && k < 35; ++k) take(i * 37 + k);
+          }
+          if (row->name == "mean") {
+            want /= static_cast<long double>(std::max<std::int64_t>(n, 1));
+            scale /= static_cast<long double>(std::max<std::int64_t>(n, 1));
+          }
+          const T got = out[static_cast<std::size_t>(c + 1)];
+          if (n == 0 && row->name == "max") continue;
+          const DType dtype = std::is_integral_v<T> ? DType::f64 : dtype_of<T>;
+          ASSERT_TRUE(within_ulp(static_cast<double>(got), want, scale, row->ulp, dtype))
+              << "column " << c << ": " << show(got) << ", should be " << show(want);
+        }
+      }
+    }
+  }
+}
+
+// A NaN reaches the result wherever it stands, and infinities of both signs make one.
+template <class T>
+void check_nan() {
+  for (const Row* row : all_rows()) {
+    if (row->kind != Kind::reduction) continue;
+    for (std::size_t isa = 0; isa < kIsaCount; ++isa) {
+      if (!supported(Isa(isa))) continue;
+      const Reducer* r = row->reducer[isa]->by_dtype[static_cast<std::size_t>(dtype_of<T>)];
+      for (std::size_t at = 0; at < 45; ++at) {
+        std::vector<T> x(45, T(1));
+        x[at] = std::numeric_limits<T>::quiet_NaN();
+        std::vector<double> cells(46);
+        r->init(cells.data(), 46);
+        r->run(x.data(), 1, 45, 45, cells.data());
+        r->columns(x.data(), 1, 45, 45, cells.data() + 1);
+        std::vector<T> out(46);
+        r->finish(cells.data(), 46, 45, out.data());
+        EXPECT_TRUE(std::isnan(out[0])) << row->name << " " << kIsaNames[isa] << " " << at;
+        for (std::size_t c = 0; c < 45; ++c) {
+          EXPECT_EQ(std::isnan(out[c + 1]), c == at) << row->name << " " << kIsaNames[isa] << " " << at;
+        }
+      }
+    }
+  }
+}
+
+TEST(Lanes, ReducersPassNan) {
+  check_nan<float>();
+  check_nan<double>();
+}
+
+TEST(Lanes, Reducers) {
+  check_reducers<float>();
+  check_reducers<double>();
+  check_reducers<std::int64_t>();
+}
+
+}  // namespace
+}  // namespace ebb::test
