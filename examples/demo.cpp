@@ -9,13 +9,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
-#include <fstream>
 
 #include "demo/console.h"
+#include "demo/files.h"
 #include "demo/plot.h"
 
 using namespace ebb;
+using demo::Files;
 using demo::heading;
 
 namespace {
@@ -298,33 +298,6 @@ void compare_times(std::uint64_t seed) {
 // --- files
 // -------------------------------------------------------------------------------------------------------------
 
-class Files {
- public:
-  explicit Files(const std::string& folder) : folder_(folder) { std::filesystem::create_directories(folder_); }
-
-  std::string add(const std::string& name, const std::string& what) {
-    written_.emplace_back((folder_ / name).string(), what);
-    return written_.back().first;
-  }
-  void write(const std::string& name, const std::string& what, const std::string& text) {
-    const std::string path = add(name, what);
-    std::ofstream file(path);
-    if (!(file << text).flush()) throw IoError(fmt::format("demo: cannot write {}", path));
-  }
-  void list() const {
-    heading("Written");
-    fmt::print("\n");
-    std::size_t width = 0;
-    for (const auto& [path, what] : written_) width = std::max(width, path.size());
-    for (const auto& [path, what] : written_) fmt::print("    {:{}}   {}\n", path, width, what);
-    fmt::print("\n");
-  }
-
- private:
-  std::filesystem::path folder_;
-  std::vector<std::pair<std::string, std::string>> written_;
-};
-
 void write_graph(Files& files) {
   Random random(0);
   Tape tape;
@@ -398,7 +371,7 @@ int main(int argc, char** argv) {
   app.add_flag("--quick", quick, "A tenth of the epochs");
   app.add_option("--seed", arguments.seed, "Of the split, the weights and the batches")->capture_default_str();
   app.add_option("--epochs", arguments.epochs, "Passes over the training digits")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   app.add_option("--out", arguments.out, "Folder of the files")->capture_default_str();
   app.add_option("--threads", threads, "Threads of the kernels; all cores if left out")->check(CLI::Range(1, 1024));

@@ -99,8 +99,8 @@ class Drawing {
       out_ += fmt::format(
           "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4.5\" fill=\"white\" stroke=\"{}\" stroke-width=\"2\"/>\n", x,
           at_y(mark.at.y), mark.color);
-      // Above and to the left of the point, where a rising curve never is.
-      text(x - 6, at_y(mark.at.y) - 9, mark.text, 13, mark.color, "end");
+      // Below and well to the left of the point, where neither its own steep curve nor the other one is.
+      text(x - 30, at_y(mark.at.y) + 32, mark.text, 13, mark.color, "end");
     }
     line(left, kTop, left, kTop + kHeight, kInk);
     line(left, kTop + kHeight, left + kWidth, kTop + kHeight, kInk);

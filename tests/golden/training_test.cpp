@@ -132,8 +132,8 @@ class Training {
     expect_close(c_, role, got, tolerance_);
     const Json& stated = c_.description.at("float32_deviation");
     if (dtype_ != DType::f32 || !stated.contains(role)) return;
-    // What another library's f32 run reached is a matter of rounding; five times that is room for other roundings.
-    EXPECT_LE(deviation(c_.tensor(role), got), 5 * stated.at(role).get<double>()) << c_.name << " " << role;
+    // What another library's f32 run reached is a matter of rounding; ten times that is room for other roundings.
+    EXPECT_LE(deviation(c_.tensor(role), got), 10 * stated.at(role).get<double>()) << c_.name << " " << role;
   }
 
   const GoldenCase& c_;
