@@ -123,6 +123,8 @@ void dx_kernel(KernelCall& call) {
   with_floating(call.out.dtype(), [&]<class T>(std::type_identity<T>) {
     const Cotangent ct(*call.in[4], call.in[0]->shape());
     T* const dx = call.allocate<T>();
+    // One value per channel does not vary: 0 by rule, and not what rounding leaves of ct - sum(ct).
+    if (extent.per_channel() == 1) return void(std::fill_n(dx, extent.elements(), T(0)));
     fused::bn_dx(call.data<T>(0), m, parameter<T>(call, 2), sums.data(), ct.data<T>(), a.eps, extent, dx, ct.scalar);
   });
 }
@@ -164,10 +166,12 @@ Var record_sums(const Vjp& g, const Var& ct) {
   return g.tape.record(kSums, std::array<Operand, 3>{g.in[0], g.in[1], ct}, attributes(g.attrs));
 }
 
-// Row i of sums, as the gradient of a parameter.
+// Row i of sums, as the gradient of a parameter. That of the literal for an absent one is asked for too, by whoever asks
+// for every node's: it is one number, for all channels.
 Var row_of_sums(const Vjp& g, std::int64_t i) {
   const Var sums = record_sums(g, g.ct);
-  const Var row = slice(sums, {i, 0}, {i + 1, sums.shape()[1]});
+  Var row = slice(sums, {i, 0}, {i + 1, sums.shape()[1]});
+  if (g.in[g.i].rank() == 0) row = sum(row);
   return cast(reshape(row, g.in[g.i].shape()), g.ct.dtype());
 }
 
