@@ -94,8 +94,9 @@ TEST_P(BatchNormGolden, ForwardAndBackward) {
   EXPECT_GT(checked_, 150);
 }
 
-TEST_P(BatchNormGolden, NineSteps) {
-  if (GetParam().kernel != BatchNormKernel::staged) GTEST_SKIP() << "the steps are those of the staged kernel";
+class NineStepsGolden : public BatchNormGolden {};
+
+TEST_P(NineStepsGolden, ByName) {
   for (const GoldenCase& c : golden("batchnorm").cases()) {
     const bool own = c.op == "batch_norm_ninestep";
     if ((!own && !c.description.contains("nine_outputs")) || !tolerance(c)) continue;
@@ -157,8 +158,9 @@ TEST_P(BatchNormGolden, DoubleBackward) {
   EXPECT_GT(checked_, 30);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernels, BatchNormGolden, testing::ValuesIn(kVariants),
-                         [](const auto& variant) { return std::string(variant.param.name); });
+std::string name_of(const testing::TestParamInfo<Variant>& variant) { return variant.param.name; }
+INSTANTIATE_TEST_SUITE_P(Kernels, BatchNormGolden, testing::ValuesIn(kVariants), name_of);
+INSTANTIATE_TEST_SUITE_P(Staged, NineStepsGolden, testing::Values(kVariants[0], kVariants[1]), name_of);
 
 }  // namespace
 }  // namespace ebb::test
