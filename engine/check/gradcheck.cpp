@@ -20,6 +20,8 @@ constexpr double kDigits = 1000;
 // The rounding error of a slope in the dtype it will run in, f32, relative to the terms it is the sum of: some eighty
 // roundings. A slope that is 1e-5 of its terms is noise there, whatever f64 still sees of it.
 constexpr double kRounding = 1e-5;
+// What rounding leaves of terms that cancel, relative to them: no proof that a rule is wrong.
+constexpr double kNoise = 1e-12;
 constexpr int kSample = 9;  // single elements that are looked at
 
 // A stream of its own: weights equal to an input that was drawn with the same seed would be no random weights.
@@ -223,7 +225,7 @@ class Check {
     const auto is = [&](GradcheckVerdict verdict) { entry.verdict = verdict; };
     if (!std::isfinite(entry.analytic) || !std::isfinite(entry.uncertainty)) {
       is(GradcheckVerdict::unresolved);
-    } else if (!(difference <= options_.tolerance * slopes + 10 * entry.uncertainty)) {
+    } else if (!(difference <= options_.tolerance * slopes + 10 * entry.uncertainty + kNoise * entry.terms)) {
       is(GradcheckVerdict::wrong);
     } else if (order_ == 1 && constant) {
       const bool vanishes = slopes <= kDigits * entry.uncertainty + 1e-9 * entry.terms;

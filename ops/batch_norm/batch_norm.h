@@ -1,12 +1,13 @@
 // Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167), as nine recorded steps and as a fused kernel.
 //
-// The staged form is the procedure that students know, one line per step; its backward is derived by the engine and bears
-// the fourteen well-known names. The fused form is the hand-written kernel that it is measured and checked against. Both
-// are right at every order of differentiation.
+// The staged form is the procedure that students know, one line per step; its backward is derived by the engine and
+// bears the fourteen well-known names. The fused form is the hand-written kernel that it is measured and checked
+// against. Both are right at every order of differentiation.
 #pragma once
 
 #include <ebb/engine/tape/structural.h>
 
+#include <cmath>
 #include <optional>
 #include <string>
 #include <vector>
@@ -42,11 +43,13 @@ struct BatchNormResult {
 /// (x - mean) / sqrt(variance + eps) * gamma + beta, with the statistics of this batch.
 ///
 /// Shapes    x [N, C], [N, C, L], [N, C, H, W], ... or the channel-last twins; gamma, beta [C] -> x.shape.
-/// Gradient  dx = gamma ivar / n (n dout - sum(dout) - xhat sum(dout xhat)), dgamma = sum(dout xhat), dbeta = sum(dout).
-/// Throws    ShapeError for a rank below 2, an axis outside of x, no channels, a gamma or beta that is not [C], or one
+/// Gradient  dx = gamma ivar / n (n dout - sum(dout) - xhat sum(dout xhat)), dgamma = sum(dout xhat), dbeta =
+/// sum(dout). Throws    ShapeError for a rank below 2, an axis outside of x, no channels, a gamma or beta that is not
+/// [C], or one
 ///           value per channel; DTypeError unless all are of one floating dtype; UsageError for a bad eps, and with
 ///           kernel `both` where the kernels disagree.
-/// Error     fused: 8 ulp of max |out| whatever the mean; staged: grows with |mean| / deviation, as step 1 rounds the
+/// Error     fused: 8 ulp of max |out| whatever the mean (32 where a channel begins with an outlier); staged: grows
+/// with |mean| / deviation, as step 1 rounds the
 ///           mean to x's dtype.
 Var batch_norm(const Operand& x, const std::optional<Var>& gamma, const std::optional<Var>& beta,
                const BatchNormOptions& options = {});
@@ -64,10 +67,11 @@ Var batch_norm_eval(const Operand& x, const Var& mean, const Var& variance, cons
 
 /// How far two kernels are apart in one tensor.
 struct Disagreement {
-  std::string name;         ///< out, dx, dgamma, dbeta
-  double difference = 0;    ///< the largest |staged - fused|
-  double bound = 0;         ///< what the tolerance allows there
-  bool agrees() const { return difference <= bound; }
+  std::string name;       ///< out, dx, dgamma, dbeta
+  double difference = 0;  ///< the largest |staged - fused|
+  double bound = 0;       ///< what the tolerance allows there
+  /// Equal results agree, whatever the bound: with an input that is not finite it is NaN.
+  bool agrees() const { return difference == 0 || (difference <= bound && std::isfinite(difference)); }
 };
 
 /// Runs the staged and the fused kernel forward, and backward with a fixed random cotangent, on a tape of its own.

@@ -90,8 +90,8 @@ std::vector<Disagreement> compare_batch_norm_kernels(const Tensor& x, const std:
       const double a = staged.tensors[k].at(i);
       const double b = fused.tensors[k].at(i);
       const std::size_t channel = k < 2 ? channel_of(i) : static_cast<std::size_t>(i);
-      // Both may be NaN, where the input is.
-      const double difference = std::isnan(a) && std::isnan(b) ? 0 : std::abs(a - b);
+      // Both may be NaN, where the input is, or the same infinity.
+      const double difference = a == b || (std::isnan(a) && std::isnan(b)) ? 0 : std::abs(a - b);
       const double allowed = bound(channel, names[k]);
       const double now = difference == 0 ? 0 : difference / allowed;
       if (now > ratio || std::isnan(now)) {
