@@ -95,10 +95,6 @@ class Verifier {
         require(node.lazy != kNoNode, "its value is marked as lazy, and there is nothing to make it of");
         require(!node.value.has_buffer(), "its value is marked as lazy, and is there");
         break;
-      case Presence::pending:
-        require(!traced, "it waits for the tape's open loop, and the tape only traces");
-        require(!node.value.has_buffer(), "its value is marked as pending, and is there");
-        break;
       case Presence::traced:
         require(traced, "it has no value, and the tape is eager");
         require(!node.value.has_buffer(), "its value is marked as traced, and is there");
