@@ -30,7 +30,9 @@ Tensor sample(const Row& row, DType dtype, std::uint64_t stream) {
   Random random(1, stream);
   Tensor x = Tensor::empty({kN}, DType::f64);
   random.fill_uniform(x, row.domain.lo, row.domain.hi);
-  if (row.domain.margin == 0 && row.domain.lo < 0) {  // what is special, too
+  if (dtype == DType::i64) {
+    for (double& value : x.mutable_data<double>()) value *= 100;
+  } else if (row.domain.margin == 0 && row.domain.lo < 0) {  // what is special, too
     const std::span<double> values = x.mutable_data<double>();
     values[3] = 0.0;
     values[5] = -0.0;

@@ -518,8 +518,9 @@ TEST(State, SetAndUpdateCheckTheType) {
   EXPECT_EQ(thrown<UsageError>([&] { State("e", Tensor()); }), "state e: the tensor f32[0] has no values.");
   Tape tape;
   const Var x = tape.leaf(Tensor::zeros({6}));
-  EXPECT_EQ(thrown<ShapeError>([&] { tape.update(s, x); }),
-            "update: state fc.weight is f32[2, 3], got f32[6]." + here(__LINE__ - 1));
+  const int line = __LINE__ + 1;
+  const auto update = [&] { tape.update(s, x); };
+  EXPECT_EQ(thrown<ShapeError>(update), "update: state fc.weight is f32[2, 3], got f32[6]." + here(line));
   EXPECT_EQ(s.version(), 0u);
 }
 
