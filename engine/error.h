@@ -49,8 +49,7 @@ struct Location {
   const char* file = "";
   std::uint32_t line = 0;
 
-  static constexpr Location current(const char* file = __builtin_FILE(),
-                                    std::uint32_t line = __builtin_LINE()) {
+  static constexpr Location current(const char* file = __builtin_FILE(), std::uint32_t line = __builtin_LINE()) {
     return {file, line};
   }
   /// False for a place that is not known.

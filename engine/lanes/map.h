@@ -1,7 +1,8 @@
 // Elementwise loops over packs, made from an op's lambda. Included only by files compiled once per instruction set.
 //
-// The tail runs the pack code, on the last whole pack again or on a padded copy, never a scalar twin of it: an element's
-// value does not depend on where in the tensor it stands. The output must not overlap an input. Each combination of moving and fixed operands is a loop of its own.
+// The tail runs the pack code, on the last whole pack again or on a padded copy, never a scalar twin of it: an
+// element's value does not depend on where in the tensor it stands. The output must not overlap an input. Each
+// combination of moving and fixed operands is a loop of its own.
 #pragma once
 
 #include <ebb/engine/lanes/op.h>
@@ -104,9 +105,7 @@ struct Map {
     kLoops[call.steps](call, {});
   }
 
-  static void run(const LaneCall& call) {
-    dispatch(call, std::make_integer_sequence<unsigned, 1u << kArity>());
-  }
+  static void run(const LaneCall& call) { dispatch(call, std::make_integer_sequence<unsigned, 1u << kArity>()); }
 };
 
 template <const auto& kOps, std::size_t I>
@@ -131,8 +130,7 @@ constexpr std::array<LaneTable, sizeof...(I)> lane_tables(std::index_sequence<I.
 /// The lane tables of a whole tuple, in its order.
 template <const auto& kOps>
 constexpr auto lane_tables() {
-  return lane_tables<kOps>(
-      std::make_index_sequence<std::tuple_size_v<std::remove_cvref_t<decltype(kOps)>>>());
+  return lane_tables<kOps>(std::make_index_sequence<std::tuple_size_v<std::remove_cvref_t<decltype(kOps)>>>());
 }
 
 }  // namespace ebb::EBB_ISA

@@ -1,9 +1,9 @@
 // How a family of elementwise ops is written down: one tuple of lambdas, from which everything else is made.
 //
-// An entry holds the op's name, its lambda, its derivative rules and its facts. lanes.cpp instantiates the lambdas on the
-// packs of each instruction set; make_row (elementwise_row.h) instantiates them on symbols and on long double, and the
-// rules on Vars. Rules are generic lambdas too, so that the files compiled per instruction set see only text of them and
-// emit nothing untagged.
+// An entry holds the op's name, its lambda, its derivative rules and its facts. lanes.cpp instantiates the lambdas on
+// the packs of each instruction set; make_row (elementwise_row.h) instantiates them on symbols and on long double, and
+// the rules on Vars. Rules are generic lambdas too, so that the files compiled per instruction set see only text of
+// them and emit nothing untagged.
 #pragma once
 
 #include <cmath>
@@ -18,16 +18,23 @@ namespace ebb::lane {
 
 // Scalars behave as packs do.
 template <std::floating_point T>
-T exp(T x) { return std::exp(x); }
+T exp(T x) {
+  return std::exp(x);
+}
 template <std::floating_point T>
-T log(T x) { return std::log(x); }
+T log(T x) {
+  return std::log(x);
+}
 template <std::floating_point T>
-T tanh(T x) { return std::tanh(x); }
+T tanh(T x) {
+  return std::tanh(x);
+}
 template <std::floating_point T>
-T sqrt(T x) { return std::sqrt(x); }
+T sqrt(T x) {
+  return std::sqrt(x);
+}
 template <class T>
-  requires std::is_arithmetic_v<T>
-T select(bool c, T a, T b) { return c ? a : b; }
+requires std::is_arithmetic_v<T> T select(bool c, T a, T b) { return c ? a : b; }
 
 /// -x with the sign of a zero turned too. Packs take 0 - x for -x on some instruction sets, which is 0 for 0.
 template <class X>
@@ -91,8 +98,8 @@ enum class Takes : unsigned char { floating, numbers, all, booleans };
 
 struct Traits {
   Takes takes = Takes::floating;
-  double lo = -2, hi = 2;            // the domain samples are drawn from
-  double kink = 0, margin = 0;       // and the place they keep away from
+  double lo = -2, hi = 2;       // the domain samples are drawn from
+  double kink = 0, margin = 0;  // and the place they keep away from
   double ulp = 0.5;
   bool commutative = false;
   unsigned linear = 0;

@@ -1,7 +1,8 @@
 // Reduction loops over packs, made from a reduction's steps. Included only by files compiled once per instruction set.
 //
-// A run keeps kPartials partial results whatever the pack width, in the dtype, for kBlock elements at a time; blocks are
-// carried in double. So a sum has the same bits on every instruction set, and its error does not grow with its length.
+// A run keeps kPartials partial results whatever the pack width, in the dtype, for kBlock elements at a time; blocks
+// are carried in double. So a sum has the same bits on every instruction set, and its error does not grow with its
+// length.
 #pragma once
 
 #include <ebb/engine/lanes/pack.h>
@@ -60,7 +61,8 @@ struct Reduce {
       const Pack<T> first_new(static_cast<T>(kPartials - (m - k)));
       for (std::int64_t p = 0; p < kPacks; ++p) {
         const auto is_new = Pack<T>::load_aligned(kCount.at + p * kW) >= first_new;
-        acc[p] = R::step(acc[p], select(is_new, Pack<T>::load_unaligned(last + p * kW), Pack<T>(R::template init<T>())));
+        acc[p] =
+            R::step(acc[p], select(is_new, Pack<T>::load_unaligned(last + p * kW), Pack<T>(R::template init<T>())));
       }
     } else {
       alignas(64) T padded[kPartials];

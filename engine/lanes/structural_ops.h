@@ -6,9 +6,9 @@
 namespace ebb {
 
 inline constexpr auto kStructuralOps = std::tuple{
-    lane::binary("add", {.takes = lane::Takes::numbers, .commutative = true, .linear = 3},
-                 [](auto a, auto b) { return a + b; },
-                 [](const auto& g) { return g.ct; }, [](const auto& g) { return g.ct; }),
+    lane::binary(
+        "add", {.takes = lane::Takes::numbers, .commutative = true, .linear = 3}, [](auto a, auto b) { return a + b; },
+        [](const auto& g) { return g.ct; }, [](const auto& g) { return g.ct; }),
 };
 
 }  // namespace ebb

@@ -14,9 +14,7 @@ struct Symbol {
   int binding = 9;  // how tightly the outermost operator binds; 9 is a name or a call
 };
 
-inline std::string within(const Symbol& s, int binding) {
-  return s.binding < binding ? "(" + s.text + ")" : s.text;
-}
+inline std::string within(const Symbol& s, int binding) { return s.binding < binding ? "(" + s.text + ")" : s.text; }
 inline Symbol infix(const Symbol& a, std::string_view op, const Symbol& b, int left, int right) {
   return {within(a, left) + " " + std::string(op) + " " + within(b, right), left};
 }

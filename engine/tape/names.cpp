@@ -3,12 +3,70 @@
 // A sweep notes only whose cotangent a node is; the text is made when someone asks. A single contribution to xhat is
 // dxhat; of several to xmu the i-th in sweep order is dxmu1, dxmu2, and their sum is dxmu. A text that its scope has
 // already seen gets a number: dx#2.
+#include <ebb/engine/tape/slots.h>
 #include <ebb/engine/tape/tape.h>
 #include <fmt/format.h>
 
 #include <unordered_map>
 
 namespace ebb {
+
+std::string_view Tape::keep_text(std::string_view text) {
+  if (text.empty()) throw UsageError("name: a name must not be empty.");
+  if (text.size() > 1024) throw UsageError("name: a name must not be longer than 1024 characters.");
+  const std::span<const char> kept = text_.append(text);
+  return {kept.data(), kept.size()};
+}
+
+Var Tape::name(const Var& var, std::string_view text, std::string_view step) {
+  check_thread();
+  const NodeId id = resolve(var);
+  NameEntry entry;
+  entry.node = id;
+  entry.position = static_cast<NodeId>(nodes_.size());
+  entry.text = keep_text(text);
+  names_.push_back(entry);
+  nodes_[id].named = true;
+  if (!step.empty()) nodes_[id].step = keep_text(step);
+  return var;
+}
+
+void Tape::set_step(const Var& var, std::string_view step) {
+  check_thread();
+  nodes_[resolve(var)].step = keep_text(step);
+}
+
+Tape::ScopeGuard Tape::scope(std::string_view scope_name, Location where) {
+  check_thread();
+  ScopeGuard guard(*this, scope_, outer_);
+  const std::string_view kept = keep_text(scope_name);
+  scopes_.push_back({kept, scope_, where, nodes_.size(), text_.size()});
+  scope_ = static_cast<std::uint32_t>(scopes_.size() - 1);
+  if (!outer_) outer_ = where;
+  return guard;
+}
+
+Tape::ScopeGuard::~ScopeGuard() {
+  if (slot_ == 0) return;
+  Tape* tape = slots()[slot_].tape.load(std::memory_order_acquire);
+  if (!tape || tape->first_generation_ != birth_) return;
+  // A scope whose nodes were all rewound while it was open leaves nothing behind, or a loop of such would grow.
+  const Scope& closing = tape->scopes_[tape->scope_];
+  if (tape->scope_ + 1 == tape->scopes_.size() && closing.parent == before_ && closing.nodes >= tape->nodes_.size()) {
+    if (tape->text_.size() == closing.text_end) tape->text_.truncate(closing.text_end - closing.name.size());
+    tape->scopes_.truncate(tape->scope_);
+  }
+  tape->scope_ = before_;
+  tape->outer_ = outer_;
+}
+
+std::string Tape::scope_path(std::uint32_t scope) const {
+  std::string path;
+  for (; scope != 0; scope = scopes_[scope].parent) {
+    path = path.empty() ? std::string(scopes_[scope].name) : fmt::format("{}.{}", scopes_[scope].name, path);
+  }
+  return path;
+}
 
 std::vector<std::string> Tape::name_texts() const {
   // How many contributions each cotangent had, by node and sweep.

@@ -8,7 +8,10 @@ namespace ebb {
 
 struct State::Impl {
   Impl(std::string_view name, Tensor value)
-      : shape(value.shape()), dtype(value.dtype()), tensor(std::move(value)), name(std::make_shared<std::string>(name)) {}
+      : shape(value.shape()),
+        dtype(value.dtype()),
+        tensor(std::move(value)),
+        name(std::make_shared<std::string>(name)) {}
 
   const Shape shape;
   const DType dtype;

@@ -72,9 +72,10 @@ Statistics check(const Operand& x, const std::optional<Var>& gamma, const std::o
     }
   }
   if (s.count == 1 && options.single_value == SingleValue::error) {
-    call.fail_shape(fmt::format("expected more than 1 value per channel when training, got shape {}: 1 value per channel",
-                                to_string(shape)),
-                    "Use eval mode, a larger batch, or another single_value policy.");
+    call.fail_shape(
+        fmt::format("expected more than 1 value per channel when training, got shape {}: 1 value per channel",
+                    to_string(shape)),
+        "Use eval mode, a larger batch, or another single_value policy.");
   }
   if (s.count == 2) {
     note_once("batch_norm: 2 values per channel: normalised values are +-1, input gradient is O(eps)");
@@ -122,21 +123,20 @@ Var normalise(const Var& xmu, const Var& variance, const std::optional<Var>& gam
 
 }  // namespace batch_norm_detail
 
-
 namespace {
 
 [[noreturn]] void fail_disagreement(const std::vector<Disagreement>& table, const Operand& x) {
   std::string text = fmt::format("batch_norm: the staged and the fused kernel disagree; got {}.\n  {:8} {:>12} {:>12}",
                                  describe(x.var().value()), "", "difference", "bound");
   for (const Disagreement& row : table) {
-    text += fmt::format("\n  {:8} {:>12.3e} {:>12.3e}{}", row.name, row.difference, row.bound,
-                        row.agrees() ? "" : "  <-");
+    text +=
+        fmt::format("\n  {:8} {:>12.3e} {:>12.3e}{}", row.name, row.difference, row.bound, row.agrees() ? "" : "  <-");
   }
   throw UsageError(fmt::format("{}\n({})", text, to_string(x.where())));
 }
 
 batch_norm_detail::Steps record(const Operand& x, const std::optional<Var>& gamma, const std::optional<Var>& beta,
-                     const BatchNormOptions& options) {
+                                const BatchNormOptions& options) {
   batch_norm_detail::check(x, gamma, beta, options);
   Tape& tape = x.tape();
   if (options.kernel == BatchNormKernel::staged || tape.mode() == Tape::Mode::trace) {
@@ -188,11 +188,10 @@ Var batch_norm_eval(const Operand& x, const Var& mean, const Var& variance, cons
                                    to_string(x.where())));
     }
   }
-  const auto given_statistic = [&](const Var& v) {
-    return reshape(cast(detach(v), x.var().dtype()), s.per_channel);
-  };
+  const auto given_statistic = [&](const Var& v) { return reshape(cast(detach(v), x.var().dtype()), s.per_channel); };
   const Var centred = x - given_statistic(mean);
-  return batch_norm_detail::normalise(x.tape().name(centred, "xmu", "2"), given_statistic(variance), gamma, beta, s, options.eps);
+  return batch_norm_detail::normalise(x.tape().name(centred, "xmu", "2"), given_statistic(variance), gamma, beta, s,
+                                      options.eps);
 }
 
 }  // namespace ebb

@@ -1,8 +1,8 @@
 // The fused kernel on the tape: four private rows over the hand-written loops, which only batch_norm records.
 //
-// The moments are an input of the other rows for their value alone: how the output depends on x through them is counted in
-// the rule of x, as in every hand-written backward. Second derivatives and above are local pullbacks of the nine steps,
-// recorded where they are needed, so that every order is right.
+// The moments are an input of the other rows for their value alone: how the output depends on x through them is counted
+// in the rule of x, as in every hand-written backward. Second derivatives and above are local pullbacks of the nine
+// steps, recorded where they are needed, so that every order is right.
 #include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/tape/grad.h>
 #include <ebb/ops/batch_norm/fused_kernels.h>
@@ -29,9 +29,7 @@ struct Attributes {
 
   explicit Attributes(const Attrs& attrs)
       : channel_axis(static_cast<int>(attrs.integer("channel_axis"))), eps(attrs.real("eps")) {}
-  BatchNormOptions options() const {
-    return {eps, channel_axis, BatchNormKernel::staged, SingleValue::allow};
-  }
+  BatchNormOptions options() const { return {eps, channel_axis, BatchNormKernel::staged, SingleValue::allow}; }
 };
 
 fused::Extent extent_of(const Shape& x, int channel_axis) {
@@ -131,7 +129,8 @@ void dx_kernel(KernelCall& call) {
 
 std::optional<Var> optional_parameter(const Var& v) { return v.rank() == 0 ? std::nullopt : std::optional<Var>(v); }
 
-// --- the same functions as recorded steps, for the rules of the rules -------------------------------------------------
+// --- the same functions as recorded steps, for the rules of the rules
+// -------------------------------------------------
 
 Var staged_out(const Vjp& g, const Var& x, const std::optional<Var>& gamma) {
   return batch_norm_detail::nine_steps(x, gamma, std::nullopt, Attributes(g.attrs).options()).out;
@@ -154,7 +153,8 @@ Var staged_dx(const Vjp& g, const Var& x, const std::optional<Var>& gamma, const
   return pullback_above(staged_out(g, x, gamma), ct, x, floor);
 }
 
-// --- the rows ----------------------------------------------------------------------------------------------------------
+// --- the rows
+// ----------------------------------------------------------------------------------------------------------
 
 extern const Row kMoments, kApply, kSums, kDx;
 
@@ -166,8 +166,8 @@ Var record_sums(const Vjp& g, const Var& ct) {
   return g.tape.record(kSums, std::array<Operand, 3>{g.in[0], g.in[1], ct}, attributes(g.attrs));
 }
 
-// Row i of sums, as the gradient of a parameter. That of the literal for an absent one is asked for too, by whoever asks
-// for every node's: it is one number, for all channels.
+// Row i of sums, as the gradient of a parameter. That of the literal for an absent one is asked for too, by whoever
+// asks for every node's: it is one number, for all channels.
 Var row_of_sums(const Vjp& g, std::int64_t i) {
   const Var sums = record_sums(g, g.ct);
   Var row = slice(sums, {i, 0}, {i + 1, sums.shape()[1]});
@@ -215,9 +215,8 @@ const Row kSums{
 };
 
 Var dx_rule(const Vjp& g) {
-  return local_pullback(g, [&](std::span<const Var> in) {
-    return staged_dx(g, in[0], optional_parameter(in[2]), in[4]);
-  });
+  return local_pullback(g,
+                        [&](std::span<const Var> in) { return staged_dx(g, in[0], optional_parameter(in[2]), in[4]); });
 }
 
 const Row kDx{

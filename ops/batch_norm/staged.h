@@ -7,12 +7,12 @@ namespace ebb::batch_norm_detail {
 
 /// The statistics of [N, C, ...]: which axes they run over, and how many values each channel has.
 struct Statistics {
-  int channel_axis;       ///< counted from the front
-  IntList axes;           ///< all others
-  bool keepdim;           ///< false where [C] broadcasts by itself: the channel axis is the last
-  Shape per_channel;      ///< [C], or [C, 1, 1] where axes follow the channel's
+  int channel_axis;   ///< counted from the front
+  IntList axes;       ///< all others
+  bool keepdim;       ///< false where [C] broadcasts by itself: the channel axis is the last
+  Shape per_channel;  ///< [C], or [C, 1, 1] where axes follow the channel's
   std::int64_t channels;
-  std::int64_t count;     ///< values per channel
+  std::int64_t count;  ///< values per channel
 
   Statistics(const Shape& x, int channel_axis);
 };

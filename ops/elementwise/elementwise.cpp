@@ -29,7 +29,10 @@ constexpr std::array kRows = make_rows<kElementwiseOps>(
 const Row kCast{
     .name = "cast",
     .kind = Kind::elementwise,
-    .type = [](const Call& call) { return TensorType{call.shape(0), DType(call.attrs().integer("dtype"))}; },
+    .type =
+        [](const Call& call) {
+          return TensorType{call.shape(0), DType(call.attrs().integer("dtype"))};
+        },
     .vjp = [](const Vjp& g) { return cast(g.ct, g.in[0].dtype()); },
     .kernel = [](KernelCall& call) { call.out = call.in[0]->to(call.out.dtype()); },
     .facts = {.linear = 1},

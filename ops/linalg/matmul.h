@@ -12,7 +12,8 @@ struct MatmulOptions {
 
 /// Matrix product, batched over leading axes.
 ///
-/// Shapes    a [..., M, K], b [..., K, N] -> [..., M, N]; leading axes broadcast. With transpose_a a is [..., K, M], with
+/// Shapes    a [..., M, K], b [..., K, N] -> [..., M, N]; leading axes broadcast. With transpose_a a is [..., K, M],
+/// with
 ///           transpose_b b is [..., N, K]. A vector [K] is a row on the left, a column on the right, and its axis is
 ///           dropped from the result.
 /// Gradient  da = ct @ b^T, db = a^T @ ct, each summed to its input's shape.

@@ -1,5 +1,5 @@
-// The golden family `batchnorm`, through both kernels and both dtypes: values, gradients, the nine steps by name, second
-// derivatives and ill-conditioned inputs. Running statistics are the layer's business (nn_batchnorm_test.cpp).
+// The golden family `batchnorm`, through both kernels and both dtypes: values, gradients, the nine steps by name,
+// second derivatives and ill-conditioned inputs. Running statistics are the layer's business (nn_batchnorm_test.cpp).
 #include <ebb/ebb.h>
 #include <gtest/gtest.h>
 
@@ -110,9 +110,9 @@ TEST_P(BatchNormGolden, NineSteps) {
     const Var dout = leaf(tape, c, own ? "dout" : "dy", "dout");
     const Var out = batch_norm(x, gamma, beta, options(c));
     pullback(out, dout, {x, gamma, beta});
-    for (const char* name : {"mu",     "xmu",  "sq",    "var",   "sqrtvar",  "ivar", "xhat", "gammax",
-                             "out",    "dbeta", "dgammax", "dgamma", "dxhat", "divar", "dxmu1", "dsqrtvar",
-                             "dvar",   "dsq",  "dxmu2", "dx1",   "dmu",      "dx2",  "dx"}) {
+    for (const char* name : {"mu",   "xmu",   "sq",      "var",    "sqrtvar", "ivar",  "xhat",  "gammax",
+                             "out",  "dbeta", "dgammax", "dgamma", "dxhat",   "divar", "dxmu1", "dsqrtvar",
+                             "dvar", "dsq",   "dxmu2",   "dx1",    "dmu",     "dx2",   "dx"}) {
       expect(c, own ? name : std::string("nine_") + name, tape.find(name));
     }
     // What the well-known articles call dx1 is the sum of the contributions to xmu.

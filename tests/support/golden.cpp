@@ -30,8 +30,7 @@ std::string read_all(const std::filesystem::path& path) {
 template <class Stored, class Value>
 void decode(std::string_view bytes, std::size_t count, std::vector<Value>& values) {
   if (bytes.size() != count * sizeof(Stored)) {
-    damaged(fmt::format("{} values need {} bytes, the header gives {}", count,
-                        count * sizeof(Stored), bytes.size()));
+    damaged(fmt::format("{} values need {} bytes, the header gives {}", count, count * sizeof(Stored), bytes.size()));
   }
   values.resize(count);
   for (std::size_t i = 0; i < count; ++i) {
@@ -46,8 +45,8 @@ GoldenTensor read_tensor(const Json& entry, std::string_view data) {
   const auto begin = offsets.at(0).get<std::size_t>();
   const auto end = offsets.at(1).get<std::size_t>();
   if (begin > end || end > data.size()) {
-    damaged(fmt::format("bytes [{}, {}) lie outside the file's {} bytes of data: it is cut short",
-                        begin, end, data.size()));
+    damaged(fmt::format("bytes [{}, {}) lie outside the file's {} bytes of data: it is cut short", begin, end,
+                        data.size()));
   }
   GoldenTensor tensor{entry.at("dtype"), entry.at("shape"), {}, {}};
   std::size_t count = 1;
@@ -188,24 +187,20 @@ std::optional<std::string> mismatch(std::span<const double> values, const Golden
   const GoldenTensor& tensor = golden_case.tensor(role);
   const auto atol = tolerance.atol.find(role);
   if (atol == tolerance.atol.end()) {
-    throw std::out_of_range(
-        fmt::format("golden case {} has no tolerance for {}", golden_case.name, role));
+    throw std::out_of_range(fmt::format("golden case {} has no tolerance for {}", golden_case.name, role));
   }
   if (values.size() != tensor.reals.size()) {
-    return fmt::format("{}/{}: {} values, expected {}", golden_case.name, role, values.size(),
-                       tensor.reals.size());
+    return fmt::format("{}/{}: {} values, expected {}", golden_case.name, role, values.size(), tensor.reals.size());
   }
   for (std::size_t i = 0; i < values.size(); ++i) {
     const double value = values[i];
     const double reference = tensor.reals[i];
     const double bound = atol->second + tolerance.rtol * std::abs(reference);
     // Equality first: it passes infinities of one sign, whose difference would be NaN.
-    const bool passes =
-        value == reference || (std::isfinite(reference) && std::abs(value - reference) <= bound);
+    const bool passes = value == reference || (std::isfinite(reference) && std::abs(value - reference) <= bound);
     if (!passes) {
-      return fmt::format("{}/{}[{}]: got {}, expected {}, off by {:.3g} where {:.3g} is allowed",
-                         golden_case.name, role, i, value, reference, std::abs(value - reference),
-                         bound);
+      return fmt::format("{}/{}[{}]: got {}, expected {}, off by {:.3g} where {:.3g} is allowed", golden_case.name,
+                         role, i, value, reference, std::abs(value - reference), bound);
     }
   }
   return std::nullopt;

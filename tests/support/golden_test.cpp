@@ -89,12 +89,9 @@ TEST(Mismatch, FollowsTheRuleOfTheData) {
   c.name = "case";
   c.tensors["y"] = {"F64", {3}, {1, 0, kInf}, {}};
   const Tolerance tolerance{0.1, {{"y", 0.01}}};
-  const auto check = [&](std::vector<double> values) {
-    return mismatch(values, c, "y", tolerance);
-  };
+  const auto check = [&](std::vector<double> values) { return mismatch(values, c, "y", tolerance); };
   EXPECT_FALSE(check({1.1, -0.0, kInf}));
-  EXPECT_EQ(check({1.2, 0, kInf}),
-            "case/y[0]: got 1.2, expected 1, off by 0.2 where 0.11 is allowed");
+  EXPECT_EQ(check({1.2, 0, kInf}), "case/y[0]: got 1.2, expected 1, off by 0.2 where 0.11 is allowed");
   EXPECT_TRUE(check({1, 0, -kInf}));
   EXPECT_TRUE(check({1, 0, 1e300}));
   EXPECT_TRUE(check({std::nan(""), 0, kInf}));
@@ -114,9 +111,7 @@ class DamagedGolden : public testing::Test {
 
   // One tensor c/x of two F64 values; `entry` replaces its description.
   static std::string with_tensor(const std::string& entry, const std::string& data) {
-    return with_header(
-        R"({"__metadata__": {"c": "{\"family\": \"f\", \"op\": \"o\"}"}, "c/x": )" + entry + "}",
-        data);
+    return with_header(R"({"__metadata__": {"c": "{\"family\": \"f\", \"op\": \"o\"}"}, "c/x": )" + entry + "}", data);
   }
 
   // What reading such a file says, without the file's name, which must come first.
@@ -137,28 +132,22 @@ class DamagedGolden : public testing::Test {
 
   const std::filesystem::path path_ =
       std::filesystem::path(testing::TempDir()) /
-      (std::string("damaged_") + testing::UnitTest::GetInstance()->current_test_info()->name() +
-       ".safetensors");
+      (std::string("damaged_") + testing::UnitTest::GetInstance()->current_test_info()->name() + ".safetensors");
 };
 
 constexpr const char* kSound = R"({"dtype": "F64", "shape": [2], "data_offsets": [0, 16]})";
 
-TEST_F(DamagedGolden, AcceptsASoundFile) {
-  EXPECT_EQ(error_of(with_tensor(kSound, std::string(16, '\0'))), "");
-}
+TEST_F(DamagedGolden, AcceptsASoundFile) { EXPECT_EQ(error_of(with_tensor(kSound, std::string(16, '\0'))), ""); }
 
 TEST_F(DamagedGolden, Missing) { EXPECT_THROW(GoldenFile("no/such/file"), std::runtime_error); }
 
 TEST_F(DamagedGolden, Empty) { EXPECT_EQ(error_of(""), "is too short for a safetensors file"); }
 
 TEST_F(DamagedGolden, HeaderCutShort) {
-  EXPECT_EQ(error_of(with_tensor(kSound, "").substr(0, 20)),
-            "the header takes 125 bytes, only 12 follow");
+  EXPECT_EQ(error_of(with_tensor(kSound, "").substr(0, 20)), "the header takes 125 bytes, only 12 follow");
 }
 
-TEST_F(DamagedGolden, HeaderNotJson) {
-  EXPECT_EQ(error_of(with_header("{nonsense")).substr(0, 8), "header: ");
-}
+TEST_F(DamagedGolden, HeaderNotJson) { EXPECT_EQ(error_of(with_header("{nonsense")).substr(0, 8), "header: "); }
 
 TEST_F(DamagedGolden, DataCutShort) {
   EXPECT_EQ(error_of(with_tensor(kSound, std::string(15, '\0'))),
@@ -166,20 +155,17 @@ TEST_F(DamagedGolden, DataCutShort) {
 }
 
 TEST_F(DamagedGolden, SizeAgainstShape) {
-  EXPECT_EQ(error_of(with_tensor(R"({"dtype": "F64", "shape": [3], "data_offsets": [0, 16]})",
-                                 std::string(16, '\0'))),
+  EXPECT_EQ(error_of(with_tensor(R"({"dtype": "F64", "shape": [3], "data_offsets": [0, 16]})", std::string(16, '\0'))),
             "tensor c/x: 3 values need 24 bytes, the header gives 16");
 }
 
 TEST_F(DamagedGolden, UnknownDtype) {
-  EXPECT_EQ(error_of(with_tensor(R"({"dtype": "F16", "shape": [8], "data_offsets": [0, 16]})",
-                                 std::string(16, '\0'))),
+  EXPECT_EQ(error_of(with_tensor(R"({"dtype": "F16", "shape": [8], "data_offsets": [0, 16]})", std::string(16, '\0'))),
             "tensor c/x: dtype F16 is none of F64, F32, I64");
 }
 
 TEST_F(DamagedGolden, TensorOfNoCase) {
-  EXPECT_EQ(error_of(with_header(R"({"__metadata__": {}, "c/x": {}})")),
-            "tensor c/x: belongs to no case");
+  EXPECT_EQ(error_of(with_header(R"({"__metadata__": {}, "c/x": {}})")), "tensor c/x: belongs to no case");
 }
 
 TEST_F(DamagedGolden, CaseNotJson) {
