@@ -9,7 +9,7 @@
 namespace ebb {
 namespace {
 
-constexpr std::int64_t kGrain = 16 * 1024;          // elements worth a thread
+constexpr std::int64_t kGrain = 16 * 1024;  // elements worth a thread
 constexpr std::size_t kMaxArity = LaneCall::kMaxArity;
 
 // Calls f(task) for each task of a range, every other call of this function from the last to the first: what one op

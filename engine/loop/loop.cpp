@@ -4,13 +4,11 @@
 
 namespace ebb {
 
-// Where a block lies: in the whole shape, and in each source.
+// Where a block begins: in the whole shape, and in each source.
 struct Loop::Place {
   std::int64_t rows, n;
-  std::int64_t offset;      // in elements of the whole shape
-  std::int64_t row_stride;
-  std::array<std::int64_t, kMaxSources> source_offset, source_row;
-  std::array<bool, kMaxSources> source_moves;
+  std::int64_t offset;
+  std::array<std::int64_t, kMaxSources> source_offset;
 };
 
 void Loop::clear() {
@@ -25,8 +23,9 @@ void Loop::begin(const Shape& shape) {
 }
 
 bool Loop::fits(const Shape& shape) const {
+  if (!axes_ || shape == shape_ || shape.numel() == 1) return true;
   Strides ignored{};
-  return !axes_ || Plan(shape_, *axes_).strides_of(shape, ignored);
+  return Plan(shape_, *axes_).strides_of(shape, ignored);
 }
 
 bool Loop::can_reduce(const IntList& axes) const {
@@ -34,7 +33,8 @@ bool Loop::can_reduce(const IntList& axes) const {
   const Plan plan(shape_, axes);
   Strides ignored{};
   for (std::size_t i = 0; i < sources_; ++i) {
-    if (!plan.strides_of(source_[i].tensor.shape(), ignored)) return false;
+    const Shape& shape = source_[i].tensor.shape();
+    if (!(shape == shape_) && !plan.strides_of(shape, ignored)) return false;
   }
   return true;
 }
@@ -58,78 +58,144 @@ Loop::Operand Loop::add_step(const Row& row, std::span<const Operand> operands, 
     step.size[k] = condition ? 1 : static_cast<std::int64_t>(size_of(lane_dtype));
   }
   step.out_size = static_cast<std::int64_t>(size_of(dtype));
+  step.sources = sources_;
   return {true, steps_++};
 }
 
 std::size_t Loop::add_reduction(const Row& row, Operand operand, DType dtype, const IntList& axes) {
   axes_ = axes;
   const std::int64_t size = static_cast<std::int64_t>(size_of(dtype));
-  reduction_[reductions_] = {reducer_of(row, dtype), operand, size, size, nullptr};
+  reduction_[reductions_] = {reducer_of(row, dtype), operand, size, size, nullptr, sources_};
   return reductions_++;
 }
 
-void Loop::mark_used() {
+void Loop::pop_step() {
+  --steps_;
+  trim_sources();
+}
+
+void Loop::pop_reduction() {
+  if (--reductions_ == 0) axes_.reset();
+  trim_sources();
+}
+
+// Steps and reductions come and go in one order, so what is left knows how many sources it has.
+void Loop::trim_sources() {
+  std::size_t left = steps_ > 0 ? step_[steps_ - 1].sources : 0;
+  if (reductions_ > 0) left = std::max(left, reduction_[reductions_ - 1].sources);
+  while (sources_ > left) source_[--sources_].tensor = Tensor();
+}
+
+// False if there is nothing to compute.
+bool Loop::mark_used() {
+  bool any = false;
   for (std::size_t i = 0; i < steps_; ++i) step_[i].used = false;
   for (std::size_t i = 0; i < reductions_; ++i) {
+    if (!reduction_[i].place) continue;
+    any = true;
     if (reduction_[i].operand.is_step) step_[reduction_[i].operand.index].used = true;
   }
-  scratch_bytes_ = 0;
   for (std::size_t i = steps_; i-- > 0;) {
     Step& step = step_[i];
     if (!step.used && !step.place) continue;  // nobody wants it
+    any = true;
     for (std::size_t k = 0; k < step.arity; ++k) {
       if (step.operands[k].is_step) step_[step.operands[k].index].used = true;
     }
   }
+  return any;
+}
+
+// Gives each step that has no place a region of the scratch. A region is used again once the last reader of its step is
+// done: the fewer there are, the nearer they stay.
+void Loop::give_scratch() {
+  constexpr std::size_t kRegion = Cut::kBlockElements * 8 + 64;  // a cache line apart: blocks do not fight for sets
+  std::array<std::size_t, kMaxSteps> last{};
+  for (std::size_t i = 0; i < steps_; ++i) {
+    if (!step_[i].used && !step_[i].place) continue;
+    for (std::size_t k = 0; k < step_[i].arity; ++k) {
+      if (step_[i].operands[k].is_step) last[step_[i].operands[k].index] = i;
+    }
+  }
+  for (std::size_t i = 0; i < reductions_; ++i) {  // these read after all steps
+    if (reduction_[i].place && reduction_[i].operand.is_step) last[reduction_[i].operand.index] = steps_;
+  }
+  std::array<std::size_t, kMaxSteps> busy_until{};
+  std::size_t regions = 0;
   for (std::size_t i = 0; i < steps_; ++i) {
     if (!step_[i].used || step_[i].place) continue;
-    step_[i].scratch = scratch_bytes_;
-    scratch_bytes_ += Cut::kBlockElements * 8 + 64;  // a cache line apart, so that blocks do not fight for sets
+    // A step's result must not overlap its operands: theirs are free from the next step on.
+    std::size_t region = 0;
+    while (region < regions && busy_until[region] >= i) ++region;
+    regions = std::max(regions, region + 1);
+    busy_until[region] = last[i];
+    step_[i].scratch = region * kRegion;
+  }
+  scratch_bytes_ = regions * kRegion;
+}
+
+// What is the same for all blocks.
+void Loop::prepare(const Plan& plan) {
+  const std::size_t axis = plan.row_axis(reductions_ > 0);
+  const auto row_of = [&](const Strides& strides) { return axis < plan.rank() ? strides[axis] : 0; };
+  row_stride_ = row_of(plan.strides());
+  for (std::size_t i = 0; i < sources_; ++i) {
+    plan.strides_of(source_[i].tensor.shape(), source_[i].strides);
+    source_[i].row = row_of(source_[i].strides);
+  }
+  for (std::size_t i = 0; i < steps_; ++i) {
+    Step& step = step_[i];
+    step.moves = 0;
+    for (std::size_t k = 0; k < step.arity; ++k) {
+      const Operand& operand = step.operands[k];
+      const bool moves = operand.is_step || (plan.rank() > 0 && source_[operand.index].strides[plan.rank() - 1] != 0);
+      step.moves |= (moves ? 1u : 0u) << k;
+    }
   }
 }
 
 Loop::Place Loop::locate(const Plan& plan, const Block& block, bool reduced) const {
-  const std::size_t axis = plan.row_axis(reduced);
-  const auto of = [&](const Strides& strides, std::int64_t& row) {
-    row = axis < plan.rank() ? strides[axis] : 0;
-    const std::int64_t inner = plan.rank() == 0 ? 0 : strides[plan.rank() - 1];
-    const std::int64_t kept = reduced ? plan.offset(false, block.kept, strides) : 0;
-    return kept + plan.offset(reduced, block.row, strides) + block.column * inner;
+  Strides index{};
+  plan.indices(reduced, block.row, index);
+  if (reduced) plan.indices(false, block.kept, index);
+  const std::size_t rank = plan.rank();
+  if (rank > 0) index[rank - 1] = block.column;
+  const auto of = [&](const Strides& strides) {
+    std::int64_t at = 0;
+    for (std::size_t axis = 0; axis < rank; ++axis) at += index[axis] * strides[axis];
+    return at;
   };
   Place at;
   at.rows = block.rows;
   at.n = block.n;
-  at.offset = of(plan.strides(), at.row_stride);
-  for (std::size_t i = 0; i < sources_; ++i) {
-    at.source_offset[i] = of(source_[i].strides, at.source_row[i]);
-    at.source_moves[i] = plan.rank() > 0 && source_[i].strides[plan.rank() - 1] != 0;
-  }
+  at.offset = of(plan.strides());
+  for (std::size_t i = 0; i < sources_; ++i) at.source_offset[i] = of(source_[i].strides);
   return at;
 }
 
 void Loop::compute(const Place& at, std::byte* scratch) const {
+  LaneCall call;  // one for all: to clear it for each step would make the lane wait for those stores
+  call.rows = at.rows;
+  call.n = at.n;
   for (std::size_t i = 0; i < steps_; ++i) {
     const Step& step = step_[i];
     if (!step.used && !step.place) continue;
-    LaneCall call;
-    call.rows = at.rows;
-    call.n = at.n;
     for (std::size_t k = 0; k < step.arity; ++k) {
       const std::int64_t size = step.size[k];
       const Operand& operand = step.operands[k];
       if (!operand.is_step) {
-        call.in[k] = source_[operand.index].tensor.raw() + at.source_offset[operand.index] * size;
-        call.row_step[k] = at.source_row[operand.index] * size;
-        if (at.source_moves[operand.index]) call.steps |= 1u << k;
+        const Source& source = source_[operand.index];
+        call.in[k] = source.tensor.raw() + at.source_offset[operand.index] * size;
+        call.row_step[k] = source.row * size;
         continue;
       }
       const Step& from = step_[operand.index];
       call.in[k] = from.place ? from.place + at.offset * size : scratch + from.scratch;
-      call.row_step[k] = (from.place ? at.row_stride : at.n) * size;
-      call.steps |= 1u << k;
+      call.row_step[k] = (from.place ? row_stride_ : at.n) * size;
     }
+    call.steps = step.moves;
     call.out = step.place ? step.place + at.offset * step.out_size : scratch + step.scratch;
-    call.out_step = (step.place ? at.row_stride : at.n) * step.out_size;
+    call.out_step = (step.place ? row_stride_ : at.n) * step.out_size;
     call.stream = stream_ && !step.used;
     step.lane(call);
   }
@@ -152,7 +218,8 @@ bool next_direction() {
 }  // namespace
 
 void Loop::run() {
-  mark_used();
+  if (!mark_used()) return;
+  give_scratch();
   stream_ = false;
   for (std::size_t i = 0; i < steps_; ++i) {
     stream_ |= step_[i].place && shape_.numel() * step_[i].out_size >= kStreamBytes;
@@ -161,7 +228,7 @@ void Loop::run() {
   if (!axes_) {
     for (std::size_t i = 0; i < sources_; ++i) plan.split_for(source_[i].tensor.shape());
   }
-  for (std::size_t i = 0; i < sources_; ++i) plan.strides_of(source_[i].tensor.shape(), source_[i].strides);
+  prepare(plan);
   reductions_ > 0 ? run_reductions(plan) : run_steps(plan);
 }
 
@@ -171,7 +238,8 @@ void Loop::run_steps(const Plan& plan) {
   const std::int64_t inner = plan.inner();
   const std::int64_t rows = total / inner;
   const bool back = next_direction();
-  const std::int64_t per_task = rows == 1 ? Cut::kBlockElements : std::max<std::int64_t>(1, Cut::kBlockElements / inner);
+  const std::int64_t per_task =
+      rows == 1 ? Cut::kBlockElements : std::max<std::int64_t>(1, Cut::kBlockElements / inner);
   const std::int64_t extent = rows == 1 ? total : rows;
   const std::size_t axis = plan.row_axis(false);
   const std::int64_t tasks = (extent + per_task - 1) / per_task;
@@ -213,18 +281,20 @@ void Loop::run_reductions(const Plan& plan) {
   };
   parallel_for((cut.tasks + cut.tasks_per_grain - 1) / cut.tasks_per_grain, [&](std::int64_t begin, std::int64_t end) {
     std::byte* const scratch = thread_scratch(scratch_bytes_);
-    for (std::int64_t task = begin * cut.tasks_per_grain; task < std::min(cut.tasks, end * cut.tasks_per_grain); ++task) {
+    for (std::int64_t task = begin * cut.tasks_per_grain; task < std::min(cut.tasks, end * cut.tasks_per_grain);
+         ++task) {
       const std::int64_t first_cell = task % cut.chunks * cells + task / cut.chunks * cut.cells_per_kept;
       for (std::size_t r = 0; r < reductions_; ++r) {
-        reduction_[r].reducer->init(cell_of(r, first_cell), cut.cells_per_kept);
+        if (reduction_[r].place) reduction_[r].reducer->init(cell_of(r, first_cell), cut.cells_per_kept);
       }
       cut.walk(task, steps_ > 0, [&](const Block& block) {
         const Place at = locate(plan, block, true);
         compute(at, scratch);
         for (std::size_t r = 0; r < reductions_; ++r) {
           const Reduction& reduction = reduction_[r];
+          if (!reduction.place) continue;
           const std::byte* x = nullptr;
-          std::int64_t stride = at.row_stride;
+          std::int64_t stride = row_stride_;
           if (!reduction.operand.is_step) {
             x = source_[reduction.operand.index].tensor.raw() + at.offset * reduction.size;
           } else if (const Step& step = step_[reduction.operand.index]; step.place) {
@@ -240,6 +310,7 @@ void Loop::run_reductions(const Plan& plan) {
     }
   });
   for (std::size_t r = 0; r < reductions_; ++r) {
+    if (!reduction_[r].place) continue;
     const Reducer& reducer = *reduction_[r].reducer;
     for (std::int64_t chunk = 1; chunk < cut.chunks; ++chunk) {
       reducer.merge(cell_of(r, 0), cell_of(r, chunk * cells), cells);

@@ -1,8 +1,8 @@
 // A loop: elementwise ops and reductions over one shape, run together in blocks that fit the cache.
 //
 // Memory is what costs: ten ops over a large tensor, one after the other, read and write it thirty times. A loop brings
-// each operand in once, runs every op's lanes on a block while it is near, and writes only what someone keeps. The lanes
-// and the cuts are those of the ops run one by one, and so are the bits of the results.
+// each operand in once, runs every op's lanes on a block while it is near, and writes only what someone keeps. The
+// lanes and the cuts are those of the ops run one by one, and so are the bits of the results.
 #pragma once
 
 #include <ebb/engine/loop/plan.h>
@@ -49,13 +49,12 @@ class Loop {
   Operand add_step(const Row& row, std::span<const Operand> operands, DType lane_dtype, DType dtype);
   /// Adds a reduction; returns its number.
   std::size_t add_reduction(const Row& row, Operand operand, DType dtype, const IntList& axes);
-  /// Takes back the last step, which nothing reads, or the last reduction.
-  void pop_step() { --steps_; }
-  void pop_reduction() {
-    if (--reductions_ == 0) axes_.reset();
-  }
+  /// Takes back the last step, which nothing reads, or the last reduction; and the sources that they alone read.
+  void pop_step();
+  void pop_reduction();
 
-  /// Where results go; steps without a place are kept only as long as a block is near.
+  /// Where results go; steps without a place are kept only as long as a block is near, if something reads them, and
+  /// reductions without one are not computed.
   void store(std::size_t step, std::byte* place) { step_[step].place = place; }
   void store_reduction(std::size_t reduction, void* place) { reduction_[reduction].place = place; }
 
@@ -65,6 +64,7 @@ class Loop {
   struct Source {
     Tensor tensor;
     Strides strides{};
+    std::int64_t row = 0;  // from row to row of a block, in elements
   };
   struct Step {
     Lane lane = nullptr;
@@ -73,8 +73,10 @@ class Loop {
     std::array<std::int64_t, LaneCall::kMaxArity> size{};  // bytes of an element of each operand
     std::int64_t out_size = 0;
     std::byte* place = nullptr;
-    bool used = false;          // by a later step or a reduction
-    std::size_t scratch = 0;    // where it lies in a thread's scratch, if it has no place
+    bool used = false;        // by a later step or a reduction
+    std::size_t scratch = 0;  // where it lies in a thread's scratch, if it has no place
+    unsigned moves = 0;       // bit k: operand k advances along a row
+    std::size_t sources = 0;  // how many there were when it came
   };
   struct Reduction {
     const Reducer* reducer = nullptr;
@@ -82,10 +84,14 @@ class Loop {
     std::int64_t size = 0;
     std::int64_t out_size = 0;
     void* place = nullptr;
+    std::size_t sources = 0;
   };
   struct Place;
 
-  void mark_used();
+  void trim_sources();
+  bool mark_used();
+  void give_scratch();
+  void prepare(const Plan& plan);
   void run_steps(const Plan& plan);
   void run_reductions(const Plan& plan);
   Place locate(const Plan& plan, const Block& block, bool reduced) const;
@@ -98,6 +104,7 @@ class Loop {
   std::array<Source, kMaxSources> source_;
   std::array<Reduction, kMaxReductions> reduction_;
   std::size_t scratch_bytes_ = 0;
+  std::int64_t row_stride_ = 0;  // of a whole operand, from row to row of a block
   bool stream_ = false;
 };
 

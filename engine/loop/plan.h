@@ -1,8 +1,8 @@
 // How a loop walks a shape: which axes it keeps and which it reduces, and where its work is cut.
 //
-// Neighbouring axes of one sort are merged first, so every loop is runs (the innermost axis is reduced) or columns (it is
-// kept) under outer loops. Everything here depends on the shape alone: the same bits for any number of threads, whether a
-// reduction runs by itself or behind the elementwise ops that feed it.
+// Neighbouring axes of one sort are merged first, so every loop is runs (the innermost axis is reduced) or columns (it
+// is kept) under outer loops. Everything here depends on the shape alone: the same bits for any number of threads,
+// whether a reduction runs by itself or behind the elementwise ops that feed it.
 #pragma once
 
 #include <ebb/engine/tape/attrs.h>
@@ -55,6 +55,15 @@ class Plan {
     return at;
   }
 
+  /// The same, as an index along each axis.
+  void indices(bool reduced, std::int64_t i, Strides& out) const {
+    for (std::size_t axis = rank_ == 0 ? 0 : rank_ - 1; i != 0 && axis-- > 0;) {
+      if (reduced_[axis] != reduced) continue;
+      out[axis] = i % size_[axis];
+      i /= size_[axis];
+    }
+  }
+
  private:
   void summarise();
 
@@ -68,8 +77,8 @@ class Plan {
   std::array<std::size_t, 2> row_axis_{};
 };
 
-/// Rows of a walk: `rows` rows of `n` elements. The first element's place is given by index tuples, `row` over the outer
-/// reduced axes (kept ones in a loop that reduces nothing) and `kept` over the kept ones, and by `column`.
+/// Rows of a walk: `rows` rows of `n` elements. The first element's place is given by index tuples, `row` over the
+/// outer reduced axes (kept ones in a loop that reduces nothing) and `kept` over the kept ones, and by `column`.
 struct Block {
   std::int64_t kept = 0;
   std::int64_t row = 0;
@@ -83,9 +92,9 @@ struct Block {
 struct Cut {
   static constexpr std::int64_t kChunkWork = 64 * 1024;  // elements worth a chunk of their own
   static constexpr std::int64_t kMaxChunks = 16;
-  static constexpr std::int64_t kRunBlock = 1024;        // runs are cut at multiples of this
-  static constexpr std::int64_t kRowBlock = 16;          // rows are cut at multiples of this
-  static constexpr std::int64_t kBlockElements = 4096;   // of a block, where a block is asked for
+  static constexpr std::int64_t kRunBlock = 1024;       // runs are cut at multiples of this
+  static constexpr std::int64_t kRowBlock = 16;         // rows are cut at multiples of this
+  static constexpr std::int64_t kBlockElements = 4096;  // of a block, where a block is asked for
 
   Cut(const Plan& plan, std::int64_t elements, std::int64_t cells);
 
@@ -97,8 +106,8 @@ struct Cut {
   const Plan& plan;
   std::int64_t cells;
   std::int64_t cells_per_kept;
-  bool one_run;         // the whole reduction of a kept index is one run, and chunks cut it
-  std::int64_t runs;    // what chunks cut: rows, or blocks of a run
+  bool one_run;       // the whole reduction of a kept index is one run, and chunks cut it
+  std::int64_t runs;  // what chunks cut: rows, or blocks of a run
   std::int64_t grain;
   std::int64_t chunks;
   std::int64_t tasks;

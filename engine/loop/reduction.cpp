@@ -29,7 +29,8 @@ void run_reduction(const Row& row, const Tensor& x, const IntList& axes, Tensor&
   const std::int64_t stride = axis < plan.rank() ? plan.strides()[axis] : 0;
   const auto take = plan.inner_reduced() ? reducer.run : reducer.columns;
   parallel_for((cut.tasks + cut.tasks_per_grain - 1) / cut.tasks_per_grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t task = begin * cut.tasks_per_grain; task < std::min(cut.tasks, end * cut.tasks_per_grain); ++task) {
+    for (std::int64_t task = begin * cut.tasks_per_grain; task < std::min(cut.tasks, end * cut.tasks_per_grain);
+         ++task) {
       const std::int64_t kept = task / cut.chunks;
       reducer.init(carry.data() + task % cut.chunks * cells + kept * cut.cells_per_kept, cut.cells_per_kept);
       const std::int64_t base = plan.offset(false, kept, plan.strides());

@@ -75,34 +75,35 @@ bool Tape::defer(Node& node, std::span<const NodeId> inputs, const Call& call) {
   return true;
 }
 
-// Runs the open loop: what is still wanted gets its memory now.
+// Runs the open loop: what is still wanted gets its memory now. If there is none, all wait as before.
 void Tape::flush() const {
   if (!loop_ || loop_->empty()) return;
-  for (std::size_t i = 0; i < pending_steps_.size(); ++i) {
-    Node& node = nodes_[pending_steps_[i]];
-    if (node.presence != Presence::pending) {  // released meanwhile
-      loop_->store(i, nullptr);
-      continue;
+  const auto waits = [&](NodeId id) { return nodes_[id].presence == Presence::pending; };  // or was released
+  try {
+    for (std::size_t i = 0; i < pending_steps_.size() + pending_reductions_.size(); ++i) {
+      const bool step = i < pending_steps_.size();
+      const std::size_t k = step ? i : i - pending_steps_.size();
+      const NodeId id = step ? pending_steps_[k] : pending_reductions_[k];
+      Tensor& value = nodes_[id].value;
+      if (waits(id)) value = Tensor::empty(value.shape(), value.dtype());
+      std::byte* const place = waits(id) ? value.mutable_raw() : nullptr;
+      step ? loop_->store(k, place) : loop_->store_reduction(k, place);
     }
-    node.value = Tensor::empty(node.value.shape(), node.value.dtype());
-    node.presence = Presence::computed;
-    loop_->store(i, node.value.mutable_raw());
-  }
-  CachedVector<Tensor> released;  // a reduction always finishes somewhere
-  for (std::size_t i = 0; i < pending_reductions_.size(); ++i) {
-    Node& node = nodes_[pending_reductions_[i]];
-    Tensor result = Tensor::empty(node.value.shape(), node.value.dtype());
-    loop_->store_reduction(i, result.mutable_raw());
-    if (node.presence == Presence::pending) {
-      node.presence = Presence::computed;
-      node.value = std::move(result);
-    } else {
-      released.push_back(std::move(result));
+    loop_->run();
+  } catch (...) {
+    for (const auto* list : {&pending_steps_, &pending_reductions_}) {
+      for (NodeId id : *list) {
+        if (waits(id)) nodes_[id].value.drop_buffer();
+      }
     }
+    throw;
   }
-  pending_steps_.clear();
-  pending_reductions_.clear();
-  loop_->run();
+  for (auto* list : {&pending_steps_, &pending_reductions_}) {
+    for (NodeId id : *list) {
+      if (waits(id)) nodes_[id].presence = Presence::computed;
+    }
+    list->clear();
+  }
   loop_->clear();
 }
 
