@@ -87,6 +87,10 @@ class Verifier {
       case Presence::computed:
         require(node.value.has_buffer(), "its value is marked as computed, and is not there");
         break;
+      case Presence::pending:
+        require(!traced, "it waits for the tape's open loop, and the tape only traces");
+        require(!node.value.has_buffer(), "its value is marked as pending, and is there");
+        break;
       case Presence::lazy:
         require(node.lazy != kNoNode, "its value is marked as lazy, and there is nothing to make it of");
         require(!node.value.has_buffer(), "its value is marked as lazy, and is there");
