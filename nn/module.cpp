@@ -32,7 +32,7 @@ void Module::check_name(std::string_view name) const {
 
 State Module::add_state(std::string_view name, Tensor value, bool trained) {
   check_name(name);
-  const State state(name_.empty() ? std::string(name) : fmt::format("{}.{}", name_, name), std::move(value));
+  State state(name_.empty() ? std::string(name) : fmt::format("{}.{}", name_, name), std::move(value));
   states_.push_back({std::string(name), state, trained});
   return state;
 }
