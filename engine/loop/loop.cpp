@@ -243,10 +243,12 @@ void Loop::run_steps(const Plan& plan) {
   const std::int64_t extent = rows == 1 ? total : rows;
   const std::size_t axis = plan.row_axis(false);
   const std::int64_t tasks = (extent + per_task - 1) / per_task;
-  parallel_for((tasks + 1) / 2, [&](std::int64_t begin, std::int64_t end) {
+  // Where a reduction is one chunk, and so one thread's work, the steps stay with that thread and its caches.
+  const std::int64_t per_thread = total < 2 * Cut::kChunkWork ? tasks : 2;
+  parallel_for((tasks + per_thread - 1) / per_thread, [&](std::int64_t begin, std::int64_t end) {
     std::byte* const scratch = thread_scratch(scratch_bytes_);
-    const std::int64_t first = begin * 2;
-    const std::int64_t last = std::min(tasks, end * 2);
+    const std::int64_t first = begin * per_thread;
+    const std::int64_t last = std::min(tasks, end * per_thread);
     for (std::int64_t i = first; i < last; ++i) {
       const std::int64_t task = back ? first + last - 1 - i : i;
       const std::int64_t stop = std::min(extent, (task + 1) * per_task);
