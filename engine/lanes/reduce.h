@@ -17,6 +17,26 @@ inline constexpr std::int64_t kPartials = 16;
 inline constexpr std::int64_t kBlock = 1024;  // elements of a run between two carries
 inline constexpr std::int64_t kRows = 16;     // rows of a column block between two carries
 
+/// The sum; other reductions that add derive from it.
+struct Sum {
+  template <class T>
+  static constexpr T init() {
+    return T(0);
+  }
+  template <class A>
+  static A step(const A& acc, const A& x) {
+    return acc + x;
+  }
+  template <class C>
+  static C merge(C a, C b) {
+    return a + b;
+  }
+  template <class C>
+  static C finish(C cell, std::int64_t) {
+    return cell;
+  }
+};
+
 /// R gives: `init` (a number), `step(acc, x)` on packs, `merge(a, b)` on cells, `finish(cell, count)`.
 template <class R, class T>
 struct Reduce {

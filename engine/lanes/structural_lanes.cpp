@@ -5,25 +5,6 @@
 
 namespace ebb::EBB_ISA {
 
-struct Sum {
-  template <class T>
-  static constexpr T init() {
-    return T(0);
-  }
-  template <class A>
-  static A step(const A& acc, const A& x) {
-    return acc + x;
-  }
-  template <class C>
-  static C merge(C a, C b) {
-    return a + b;
-  }
-  template <class C>
-  static C finish(C cell, std::int64_t) {
-    return cell;
-  }
-};
-
 extern const std::array<LaneTable, 1> kStructuralLanes;
 const std::array<LaneTable, 1> kStructuralLanes = lane_tables<kStructuralOps>();
 

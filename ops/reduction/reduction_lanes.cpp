@@ -5,19 +5,7 @@
 
 namespace ebb::EBB_ISA {
 
-struct Mean {
-  template <class T>
-  static constexpr T init() {
-    return T(0);
-  }
-  template <class A>
-  static A step(const A& acc, const A& x) {
-    return acc + x;
-  }
-  template <class C>
-  static C merge(C a, C b) {
-    return a + b;
-  }
+struct Mean : Sum {
   template <class C>
   static C finish(C cell, std::int64_t count) {
     return cell / static_cast<C>(count);
