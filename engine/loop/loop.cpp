@@ -123,7 +123,7 @@ void Loop::give_scratch() {
   std::array<std::size_t, kMaxSteps> busy_until{};
   std::size_t regions = 0;
   for (std::size_t i = 0; i < steps_; ++i) {
-    if (!step_[i].used || step_[i].place) continue;
+    if (!step_[i].used || !in_scratch(step_[i])) continue;
     // A step's result must not overlap its operands: theirs are free from the next step on.
     std::size_t region = 0;
     while (region < regions && busy_until[region] >= i) ++region;
@@ -190,14 +190,22 @@ void Loop::compute(const Place& at, std::byte* scratch) const {
         continue;
       }
       const Step& from = step_[operand.index];
-      call.in[k] = from.place ? from.place + at.offset * size : scratch + from.scratch;
-      call.row_step[k] = (from.place ? row_stride_ : at.n) * size;
+      call.in[k] = in_scratch(from) ? scratch + from.scratch : from.place + at.offset * size;
+      call.row_step[k] = (in_scratch(from) ? at.n : row_stride_) * size;
     }
     call.steps = step.moves;
-    call.out = step.place ? step.place + at.offset * step.out_size : scratch + step.scratch;
-    call.out_step = (step.place ? row_stride_ : at.n) * step.out_size;
-    call.stream = stream_ && !step.used;
-    step.lane(call);
+    if (step.used && in_scratch(step)) {
+      call.out = scratch + step.scratch;
+      call.out_step = at.n * step.out_size;
+      call.stream = false;
+      step.lane(call);
+    }
+    if (step.place && (!step.used || stream_ || !in_scratch(step))) {
+      call.out = step.place + at.offset * step.out_size;
+      call.out_step = row_stride_ * step.out_size;
+      call.stream = stream_;
+      step.lane(call);
+    }
   }
 }
 
@@ -219,11 +227,11 @@ bool next_direction() {
 
 void Loop::run() {
   if (!mark_used()) return;
-  give_scratch();
   stream_ = false;
   for (std::size_t i = 0; i < steps_; ++i) {
     stream_ |= step_[i].place && shape_.numel() * step_[i].out_size >= kStreamBytes;
   }
+  give_scratch();
   Plan plan(shape_, axes_.value_or(IntList{}));
   if (!axes_) {
     for (std::size_t i = 0; i < sources_; ++i) plan.split_for(source_[i].tensor.shape());
@@ -299,7 +307,7 @@ void Loop::run_reductions(const Plan& plan) {
           std::int64_t stride = row_stride_;
           if (!reduction.operand.is_step) {
             x = source_[reduction.operand.index].tensor.raw() + at.offset * reduction.size;
-          } else if (const Step& step = step_[reduction.operand.index]; step.place) {
+          } else if (const Step& step = step_[reduction.operand.index]; !in_scratch(step)) {
             x = step.place + at.offset * reduction.size;
           } else {
             x = scratch + step.scratch;

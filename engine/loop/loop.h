@@ -91,6 +91,9 @@ class Loop {
   void trim_sources();
   bool mark_used();
   void give_scratch();
+  /// Where later steps read a step: in the scratch if it is not kept, or if it is streamed past the cache, where it
+  /// would have to be fetched back. Such a step is computed twice, which costs less than the memory's traffic.
+  bool in_scratch(const Step& step) const { return !step.place || (stream_ && step.used); }
   void prepare(const Plan& plan);
   void run_steps(const Plan& plan);
   void run_reductions(const Plan& plan);

@@ -290,5 +290,24 @@ TEST(Loop, TypesSideBySide) {
   }
 }
 
+// Past this size results are streamed around the cache, and steps that others read are computed in the scratch too.
+TEST(Loop, StreamedResultsHaveTheSameBits) {
+  Tensor values = Tensor::empty({2051, 2055}, DType::f32);
+  Random(3).fill_normal(values, 5, 2);
+  Tape open, single;
+  single.set_anomaly(true);  // one op at a time
+  std::vector<Tensor> got[2];
+  for (Tape* tape : {&open, &single}) {
+    const Var x = tape->leaf(values);
+    const Var centred = x - mean(x, 0);
+    const Var squares = square(centred);
+    const Var variance = mean(squares, 0);
+    const Var scaled = centred * 0.5;
+    const Var shifted = scaled + 1.0;
+    for (const Var& v : {centred, squares, variance, scaled, shifted}) got[tape == &open ? 0 : 1].push_back(v.value());
+  }
+  for (std::size_t i = 0; i < got[0].size(); ++i) EXPECT_TRUE(identical(got[0][i], got[1][i])) << i;
+}
+
 }  // namespace
 }  // namespace ebb
