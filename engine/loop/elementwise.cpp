@@ -22,11 +22,6 @@ void to_and_fro(std::int64_t begin, std::int64_t end, bool back, F&& f) {
     for (std::int64_t t = begin; t < end; ++t) f(t);
   }
 }
-bool next_direction() {
-  thread_local bool back = false;
-  return back = !back;
-}
-
 // The axes that are left after merging, innermost last, and each operand's stride along them in elements.
 struct Walk {
   int rank = 0;
@@ -59,6 +54,11 @@ struct Walk {
 };
 
 }  // namespace
+
+bool next_direction() {
+  thread_local bool back = false;
+  return back = !back;
+}
 
 Lane lane_of(const Row& row, DType dtype) {
   const LaneTable* table = row.lanes[static_cast<std::size_t>(active_isa())];

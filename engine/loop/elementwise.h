@@ -29,4 +29,8 @@ Lane lane_of(const Row& row, DType dtype);
 /// Copies `source` into `out`, repeating it along broadcast axes.
 void run_broadcast(const Source& source, Tensor& out);
 
+/// True every other time: then the next walk over a large tensor goes from its end to its beginning, since what one
+/// walk touched last is still in the cache.
+bool next_direction();
+
 }  // namespace ebb

@@ -218,11 +218,6 @@ std::byte* thread_scratch(std::size_t bytes) {
   return scratch.data();
 }
 
-bool next_direction() {
-  thread_local bool back = false;
-  return back = !back;
-}
-
 }  // namespace
 
 void Loop::run() {

@@ -3,7 +3,7 @@
 #include <ebb/ebb.h>
 #include <gtest/gtest.h>
 
-#include "tests/support/golden.h"
+#include "tests/support/golden_ops.h"
 
 namespace ebb::test {
 namespace {
@@ -19,12 +19,6 @@ constexpr Variant kVariants[] = {
     {"fused_f64", BatchNormKernel::fused, DType::f64},
     {"fused_f32", BatchNormKernel::fused, DType::f32},
 };
-
-Shape shape_of(const GoldenTensor& t) { return Shape(std::span(t.shape)); }
-
-Tensor tensor_of(const GoldenTensor& t, DType dtype) {
-  return Tensor::from(shape_of(t), std::span<const double>(t.reals)).to(dtype);
-}
 
 class BatchNormGolden : public testing::TestWithParam<Variant> {
  protected:
