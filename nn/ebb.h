@@ -26,6 +26,7 @@
 #include <ebb/ops/batch_norm/batch_norm.h>
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/indexing.h>
+#include <ebb/ops/layer_norm/layer_norm.h>
 #include <ebb/ops/linalg/matmul.h>
 #include <ebb/ops/loss/cross_entropy.h>
 #include <ebb/ops/reduction/reduction.h>

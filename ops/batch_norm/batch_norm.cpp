@@ -1,6 +1,7 @@
 #include <ebb/ops/batch_norm/batch_norm.h>
 
 #include <ebb/ops/batch_norm/staged.h>
+#include <ebb/ops/composition.h>
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/slice.h>
 #include <ebb/ops/reduction/reduction.h>
@@ -25,21 +26,15 @@ Statistics::Statistics(const Shape& x, int axis) : channel_axis(axis < 0 ? axis 
   for (std::int64_t i : axes) count *= x[static_cast<int>(i)];
 }
 
-namespace {
-
-// Speaks for batch_norm, which is a composition and has no row of its own.
-constexpr Row kBatchNorm{.name = "batch_norm", .vjp = kNoGrad("a composition")};
-
-}  // namespace
-
 Statistics check(const Operand& x, const std::optional<Var>& gamma, const std::optional<Var>& beta,
                  const BatchNormOptions& options) {
-  std::array<NodeId, 3> ids{x.var().id()};
+  static constexpr Row kBatchNorm = composition("batch_norm");
+  std::array<Operand, 3> inputs{x, x, x};
   std::size_t n = 1;
   for (const std::optional<Var>& parameter : {gamma, beta}) {
-    if (parameter) ids[n++] = parameter->id();
+    if (parameter) inputs[n++] = *parameter;
   }
-  const Call call(x.tape(), kBatchNorm, std::span(ids.data(), n), {}, x.where());
+  const Arguments call(kBatchNorm, std::span(inputs).first(n));
   const Shape& shape = call.shape(0);
   const DType dtype = call.dtype(0);
   if (!is_floating(dtype)) {
@@ -96,11 +91,11 @@ Steps nine_steps(const Operand& x, const std::optional<Var>& gamma, const std::o
   const Var xmu = t.name(x - mu, "xmu", "2");
   const Var sq = t.name(square(xmu), "sq", "3");
   const Var var = t.name(mean(sq, Axes(s.axes), s.keepdim), "var", "4");
-  return {normalise(xmu, var, gamma, beta, s, options.eps), mu, var, Var()};
+  return {normalise(xmu, var, gamma, beta, s.per_channel, options.eps), mu, var, Var()};
 }
 
 Var normalise(const Var& xmu, const Var& variance, const std::optional<Var>& gamma, const std::optional<Var>& beta,
-              const Statistics& s, double eps) {
+              const Shape& parameter_shape, double eps) {
   Tape& t = xmu.tape();
   // Without eps a channel may have no deviation: its ivar is 0 by rule, in value and in derivative.
   const bool guard = eps == 0;
@@ -111,13 +106,13 @@ Var normalise(const Var& xmu, const Var& variance, const std::optional<Var>& gam
   const Var inverse = reciprocal(sqrtvar);
   const Var ivar = t.name(guard ? where(positive, inverse, 0.0) : inverse, "ivar", "6");
   Var out = t.name(xmu * ivar, "xhat", "7");
-  const auto per_channel = [&](const Var& parameter, std::string_view step) {
-    const Var shaped = reshape(parameter, s.per_channel);
+  const auto shaped_for = [&](const Var& parameter, std::string_view step) {
+    const Var shaped = reshape(parameter, parameter_shape);
     if (!(shaped == parameter)) t.set_step(shaped, step);
     return shaped;
   };
-  if (gamma) out = t.name(per_channel(*gamma, "8") * out, "gammax", "8");
-  if (beta) out = out + per_channel(*beta, "9");
+  if (gamma) out = t.name(shaped_for(*gamma, "8") * out, "gammax", "8");
+  if (beta) out = out + shaped_for(*beta, "9");
   return t.name(out, "out", beta ? "9" : std::string_view());
 }
 
@@ -190,8 +185,8 @@ Var batch_norm_eval(const Operand& x, const Var& mean, const Var& variance, cons
   }
   const auto given_statistic = [&](const Var& v) { return reshape(cast(detach(v), x.var().dtype()), s.per_channel); };
   const Var centred = x - given_statistic(mean);
-  return batch_norm_detail::normalise(x.tape().name(centred, "xmu", "2"), given_statistic(variance), gamma, beta, s,
-                                      options.eps);
+  return batch_norm_detail::normalise(x.tape().name(centred, "xmu", "2"), given_statistic(variance), gamma, beta,
+                                      s.per_channel, options.eps);
 }
 
 }  // namespace ebb

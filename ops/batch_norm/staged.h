@@ -1,4 +1,5 @@
-// The nine steps, and what both kernels of batchnorm share: how statistics run over a shape. Private to ops/batch_norm.
+// The nine steps, and what both kernels of batchnorm share: how statistics run over a shape. Private to ops/;
+// layer_norm takes steps 5 to 9 from here.
 #pragma once
 
 #include <ebb/ops/batch_norm/batch_norm.h>
@@ -31,9 +32,9 @@ struct Steps {
 Steps nine_steps(const Operand& x, const std::optional<Var>& gamma, const std::optional<Var>& beta,
                  const BatchNormOptions& options);
 
-/// Steps 5 to 9: from the centred values and their variance to the output.
+/// Steps 5 to 9: from the centred values and their variance to the output, gamma and beta reshaped to `parameter`.
 Var normalise(const Var& xmu, const Var& variance, const std::optional<Var>& gamma, const std::optional<Var>& beta,
-              const Statistics& s, double eps);
+              const Shape& parameter, double eps);
 
 /// The fused kernel's output and moments.
 Steps fused(const Operand& x, const std::optional<Var>& gamma, const std::optional<Var>& beta,

@@ -1,9 +1,14 @@
 // Both kernels walk lanes: the elements that differ in the indexed axis alone. Lanes never meet, so they are shared out
 // among threads and each adds in order. An index out of range is noted, not followed; the first one is reported once
 // all threads are done, so that the message does not depend on them either.
+//
+// Operands may be broadcasts that nobody has written out: an index that is the same for a whole row moves the row at
+// once, which is how index_select comes to be a composition without losing anything.
 #include <ebb/ops/indexing/gather.h>
 
+#include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/threads/pool.h>
+#include <ebb/ops/composition.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,44 +21,65 @@ namespace {
 
 constexpr std::int64_t kGrain = 1 << 14;  // elements worth a thread
 
-// The index tensor as [outer, length, inner] around the axis, and where its positions lie in x.
+// The index tensor as [outer, length, inner] around the axis.
 struct Lanes {
-  std::int64_t outer = 1, length = 1, inner = 1;
-  std::int64_t limit = 0;  // of x along the axis
-  std::int64_t step = 1;   // of x along the axis
   int axis;
-  Shape index, x;
+  Shape index;
+  std::int64_t limit;  // of x along the axis
+  std::int64_t outer = 1, length, inner = 1;
 
-  Lanes(const Shape& index_shape, const Shape& x_shape, int at) : axis(at), index(index_shape), x(x_shape) {
+  Lanes(const Shape& index_shape, const Shape& x, int at)
+      : axis(at), index(index_shape), limit(x[at]), length(index_shape[at]) {
     for (int i = 0; i < axis; ++i) outer *= index[i];
-    length = index[axis];
-    limit = x[axis];
-    for (int i = axis + 1; i < index.rank(); ++i) {
-      inner *= index[i];
-      step *= x[i];
+    for (int i = axis + 1; i < index.rank(); ++i) inner *= index[i];
+  }
+};
+
+// Where an operand's elements lie. It has the shape `full`, of which it may hold a part that broadcasts to it; places
+// are counted along the index's axes, which may be shorter.
+class Layout {
+ public:
+  Layout(const Tensor& tensor, const Shape& full, const Lanes& lanes) : lanes_(lanes) {
+    const Shape& held = tensor.shape();
+    std::int64_t step = 1;
+    bool dense = true;
+    bool repeats = true;
+    for (int i = full.rank() - 1, k = held.rank() - 1; i >= 0; --i, --k) {
+      const std::int64_t size = k >= 0 ? held[k] : 1;
+      strides_[static_cast<std::size_t>(i)] = size == 1 ? 0 : step;
+      step *= size;
+      if (i <= lanes.axis) continue;
+      dense &= size == full[i] && lanes.index[i] == full[i];
+      repeats &= size == 1;
     }
+    inner_ = dense ? Inner::dense : repeats ? Inner::repeated : Inner::scattered;
   }
 
-  // Where position `at` of the axes [begin, end) of index lies in x.
+  std::int64_t outer(std::int64_t at) const { return offset(at, 0, lanes_.axis); }
+  std::int64_t step() const { return strides_[static_cast<std::size_t>(lanes_.axis)]; }
+  std::int64_t inner(std::int64_t at) const {
+    return dense() ? at : repeated() ? 0 : offset(at, lanes_.axis + 1, lanes_.index.rank());
+  }
+  std::int64_t whole(std::int64_t at) const { return offset(at, 0, lanes_.index.rank()); }
+  bool dense() const { return inner_ == Inner::dense; }
+  bool repeated() const { return inner_ == Inner::repeated; }
+
+ private:
+  enum class Inner : std::uint8_t { dense, repeated, scattered };
+
+  // Position `at` of the axes [begin, end) of the index.
   std::int64_t offset(std::int64_t at, int begin, int end) const {
-    std::int64_t stride = 1;
-    for (int i = end; i < x.rank(); ++i) stride *= x[i];
     std::int64_t sum = 0;
     for (int i = end - 1; i >= begin; --i) {
-      sum += at % index[i] * stride;
-      at /= index[i];
-      stride *= x[i];
+      sum += at % lanes_.index[i] * strides_[static_cast<std::size_t>(i)];
+      at /= lanes_.index[i];
     }
     return sum;
   }
 
-  // True if the inner axes of index are those of x: positions there are offsets.
-  bool dense() const {
-    for (int i = axis + 1; i < index.rank(); ++i) {
-      if (index[i] != x[i]) return false;
-    }
-    return true;
-  }
+  const Lanes& lanes_;
+  std::array<std::int64_t, kMaxRank> strides_{};
+  Inner inner_;
 };
 
 class FirstBad {
@@ -63,7 +89,7 @@ class FirstBad {
     while (position < seen && !position_.compare_exchange_weak(seen, position, std::memory_order_relaxed)) {
     }
   }
-  void report(const KernelCall& call, const Lanes& lanes, const std::int64_t* index) const {
+  void report(const KernelCall& call, const Lanes& lanes, const Layout& layout) const {
     const std::int64_t position = position_.load(std::memory_order_relaxed);
     if (position == kNone) return;
     std::array<std::int64_t, kMaxRank> at{};
@@ -72,11 +98,12 @@ class FirstBad {
       at[static_cast<std::size_t>(i)] = rest % lanes.index[i];
       rest /= lanes.index[i];
     }
-    const Shape shape(std::span<const std::int64_t>(at.data(), static_cast<std::size_t>(lanes.index.rank())));
-    call.fail(fmt::format("index {} at {} is outside of axis {}, which has {} element{}", index[position],
-                          to_string(shape), lanes.axis, lanes.limit, lanes.limit == 1 ? "" : "s"),
-              index[position] < 0 ? "Indices count from 0 and do not wrap."
-                                  : fmt::format("Indices run from 0 to {}.", lanes.limit - 1));
+    const Shape place(std::span<const std::int64_t>(at.data(), static_cast<std::size_t>(lanes.index.rank())));
+    const std::int64_t index = call.data<std::int64_t>(1)[layout.whole(position)];
+    call.fail(fmt::format("index {} at {} is outside of axis {}, which has {} element{}", index, to_string(place),
+                          lanes.axis, lanes.limit, lanes.limit == 1 ? "" : "s"),
+              index < 0 ? "Indices count from 0 and do not wrap."
+                        : fmt::format("Indices run from 0 to {}.", lanes.limit - 1));
   }
 
  private:
@@ -84,39 +111,55 @@ class FirstBad {
   std::atomic<std::int64_t> position_{kNone};
 };
 
-// Calls visit(position in index, offset in x, place on the axis) for every element; those of one lane in order, on one
-// thread. Inner positions are cut into chunks, so that a table of few rows is shared out by columns.
-template <class Visit>
-void for_each(const Lanes& lanes, const KernelCall& call, Visit visit) {
-  const std::int64_t* const index = call.data<std::int64_t>(1);
+enum class Order : std::uint8_t {
+  any,     // elements of a lane may be visited by several threads
+  inside,  // those of one lane in order, by one thread
+};
+
+// Visits every element of the index: `lane(outer)` gives a visitor(place along the axis, inner place, index, n), where
+// n is how many inner places from this one on share the index. How the work is cut depends on the shape alone: by
+// lanes, long ones by their inner places, and where the order is free along the axis too.
+template <class Lane>
+void for_each(const Lanes& lanes, const KernelCall& call, Order order, Lane lane) {
+  using One = std::integral_constant<std::int64_t, 1>;
   const std::int64_t total = lanes.outer * lanes.length * lanes.inner;
   if (total == 0) return;
-  const bool dense = lanes.dense();
-  const std::int64_t chunks = std::clamp<std::int64_t>(std::min(total / kGrain, lanes.inner / 16), 1, 64);
-  const std::int64_t units = lanes.outer * chunks;
+  const std::int64_t* const values = call.data<std::int64_t>(1);
+  const Layout layout(*call.in[1], lanes.index, lanes);
+  const bool free = order == Order::any;
+  const std::int64_t wanted = total / kGrain / lanes.outer;
+  const std::int64_t cuts = free ? std::clamp<std::int64_t>(wanted, 1, std::min<std::int64_t>(lanes.length, 64)) : 1;
+  const std::int64_t chunks = std::clamp<std::int64_t>(std::min(wanted / cuts, lanes.inner / 16), 1, 64);
+  const std::int64_t units = lanes.outer * cuts * chunks;
   const std::int64_t group = std::max<std::int64_t>(1, kGrain * units / total);
   FirstBad bad;
   parallel_for((units + group - 1) / group, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t u = begin * group; u < std::min(units, end * group); ++u) {
-      const std::int64_t outer = u / chunks;
-      const std::int64_t base = lanes.offset(outer, 0, lanes.axis);
+      const std::int64_t outer = u / (cuts * chunks);
+      const std::int64_t cut = u / chunks % cuts;
       const std::int64_t first = lanes.inner * (u % chunks) / chunks;
       const std::int64_t last = lanes.inner * (u % chunks + 1) / chunks;
-      for (std::int64_t k = 0; k < lanes.length; ++k) {
-        const std::int64_t row = (outer * lanes.length + k) * lanes.inner;
+      const auto visit = lane(outer);
+      const std::int64_t* const index = values + layout.outer(outer);
+      for (std::int64_t k = lanes.length * cut / cuts; k < lanes.length * (cut + 1) / cuts; ++k) {
+        const std::int64_t* const at = index + k * layout.step();
+        const auto good = [&](std::int64_t to, std::int64_t i) {
+          if (to >= 0 && to < lanes.limit) return true;
+          bad.note((outer * lanes.length + k) * lanes.inner + i);
+          return false;
+        };
+        if (layout.repeated()) {
+          if (good(*at, first)) visit(k, first, *at, last - first);
+          continue;
+        }
         for (std::int64_t i = first; i < last; ++i) {
-          const std::int64_t to = index[row + i];
-          if (to < 0 || to >= lanes.limit) {
-            bad.note(row + i);
-            continue;
-          }
-          const std::int64_t inside = dense ? i : lanes.offset(i, lanes.axis + 1, lanes.index.rank());
-          visit(row + i, base + inside + to * lanes.step);
+          const std::int64_t to = at[layout.inner(i)];
+          if (good(to, i)) visit(k, i, to, One());
         }
       }
     }
   });
-  bad.report(call, lanes, index);
+  bad.report(call, lanes, layout);
 }
 
 void check_index(const Call& call) {
@@ -149,7 +192,61 @@ void with_size(DType dtype, F&& f) {  // moving elements needs their size only
 }
 
 Lanes lanes_of(const KernelCall& call) {
-  return Lanes(call.in[1]->shape(), call.in[0]->shape(), static_cast<int>(call.attrs.integer("axis")));
+  return Lanes(call.call.shape(1), call.call.shape(0), static_cast<int>(call.attrs.integer("axis")));
+}
+
+void gather_kernel(KernelCall& call) {
+  const Lanes lanes = lanes_of(call);
+  const Layout from(*call.in[0], call.call.shape(0), lanes);
+  with_size(call.out.dtype(), [&]<class T>(std::type_identity<T>) {
+    T* const out = call.allocate<T>();
+    const T* const x = call.data<T>(0);
+    for_each(lanes, call, Order::any, [&](std::int64_t outer) {
+      return [&, a = x + from.outer(outer), b = out + outer * lanes.length * lanes.inner](
+                 std::int64_t k, std::int64_t i, std::int64_t index, auto n) {
+        T* const to = b + k * lanes.inner + i;
+        const T* const row = a + index * from.step();
+        if constexpr (std::is_same_v<decltype(n), std::int64_t>) {
+          if (from.dense()) {
+            std::copy_n(row + i, n, to);
+            return;
+          }
+        }
+        for (std::int64_t c = 0; c < n; ++c) to[c] = row[from.inner(i + c)];
+      };
+    });
+  });
+}
+
+void scatter_add_kernel(KernelCall& call) {
+  const Lanes lanes = lanes_of(call);
+  if (call.in[0]->shape() == call.out.shape()) {
+    call.out = call.in[0]->clone();
+  } else {
+    run_broadcast({call.in[0]->raw(), &call.in[0]->shape()}, call.out);
+  }
+  const Layout to(call.out, call.out.shape(), lanes);
+  const Layout from(*call.in[2], call.call.shape(2), lanes);
+  with_type(call.out.dtype(), [&]<class T>(std::type_identity<T>) {
+    if constexpr (!std::is_same_v<T, bool>) {
+      T* const out = call.out.mutable_data<T>().data();
+      const T* const src = call.data<T>(2);
+      for_each(lanes, call, Order::inside, [&](std::int64_t outer) {
+        return [&, a = src + from.outer(outer), b = out + to.outer(outer)](std::int64_t k, std::int64_t i,
+                                                                           std::int64_t index, auto n) {
+          T* const row = b + index * to.step();
+          const T* const add = a + k * from.step();
+          if constexpr (std::is_same_v<decltype(n), std::int64_t>) {
+            if (to.dense() && from.dense()) {
+              for (std::int64_t c = i; c < i + n; ++c) row[c] += add[c];
+              return;
+            }
+          }
+          for (std::int64_t c = i; c < i + n; ++c) row[to.inner(c)] += add[from.inner(c)];
+        };
+      });
+    }
+  });
 }
 
 constexpr auto kIndexReason = "an index selects, it has no slope";
@@ -167,14 +264,8 @@ const Row kGather{
               return scatter_add(zeros, g.in[1], g.ct, static_cast<int>(g.attrs.integer("axis")));
             },
             kNoGrad(kIndexReason)},
-    .kernel =
-        [](KernelCall& call) {
-          with_size(call.out.dtype(), [&]<class T>(std::type_identity<T>) {
-            T* const out = call.allocate<T>();
-            const T* const x = call.data<T>(0);
-            for_each(lanes_of(call), call, [&](std::int64_t at, std::int64_t from) { out[at] = x[from]; });
-          });
-        },
+    .kernel = gather_kernel,
+    .reads_broadcast = true,
     .ulp = 0,
     .facts = {.linear = 1},
     .examples =
@@ -214,17 +305,8 @@ const Row kScatterAdd{
         },
     .vjp = {[](const Vjp& g) { return g.ct; }, kNoGrad(kIndexReason),
             [](const Vjp& g) { return gather(g.ct, g.in[1], static_cast<int>(g.attrs.integer("axis"))); }},
-    .kernel =
-        [](KernelCall& call) {
-          call.out = call.in[0]->clone();
-          with_type(call.out.dtype(), [&]<class T>(std::type_identity<T>) {
-            if constexpr (!std::is_same_v<T, bool>) {
-              T* const out = call.out.mutable_data<T>().data();
-              const T* const src = call.data<T>(2);
-              for_each(lanes_of(call), call, [&](std::int64_t at, std::int64_t to) { out[to] += src[at]; });
-            }
-          });
-        },
+    .kernel = scatter_add_kernel,
+    .reads_broadcast = true,
     .ulp = 4,
     .facts = {.linear = 5},
     .examples =
@@ -241,23 +323,36 @@ const Row kScatterAdd{
         },
 };
 
-// The axis counted from the front, or the row's error.
-std::int64_t resolved(const Row& row, std::span<const Operand> in, int axis) {
-  std::array<NodeId, 3> ids{};
-  for (std::size_t i = 0; i < in.size(); ++i) ids[i] = in[i].var().id();
-  return Call(in[0].tape(), row, std::span(ids).first(in.size()), {}, in[0].where()).axis(axis);
-}
-
 }  // namespace
 
 Var gather(const Operand& x, const Operand& index, int axis) {
-  const std::array in{x, index};
-  return x.tape().record(kGather, {x, index}, {{"axis", resolved(kGather, in, axis)}});
+  const int at = Arguments(kGather, {x, index}).axis(axis);
+  return x.tape().record(kGather, {x, index}, {{"axis", std::int64_t{at}}});
 }
 
 Var scatter_add(const Operand& x, const Operand& index, const Operand& src, int axis) {
-  const std::array in{x, index, src};
-  return x.tape().record(kScatterAdd, {x, index, src}, {{"axis", resolved(kScatterAdd, in, axis)}});
+  const int at = Arguments(kScatterAdd, {x, index, src}).axis(axis);
+  return x.tape().record(kScatterAdd, {x, index, src}, {{"axis", std::int64_t{at}}});
+}
+
+Var index_select(const Operand& x, const Operand& index, int axis) {
+  const auto scope = x.tape().scope("index_select", x.where());
+  static constexpr Row kIndexSelect = composition("index_select");
+  const Arguments call(kIndexSelect, {x, index});
+  call.require_dtype(1, DType::i64);
+  const int at = call.axis(axis);
+  const Shape from = x.var().shape();
+  const Shape places = index.var().shape();
+  Shape list, rows, out;
+  for (int i = 0; i < from.rank(); ++i) {
+    list.push_back(i == at ? places.numel() : 1);
+    rows.push_back(i == at ? places.numel() : from[i]);
+    if (i != at) out.push_back(from[i]);
+    if (i == at) {
+      for (const std::int64_t size : places) out.push_back(size);
+    }
+  }
+  return reshape(gather(x, broadcast_to(reshape(index, list), rows), at), out);
 }
 
 Var one_hot(const Operand& labels, std::int64_t classes, DType dtype) {

@@ -1,4 +1,7 @@
-// Reading and adding at indices along one axis. The two are each other's derivative, so the family is closed.
+// Reading and adding at indices along one axis. The two rows are each other's derivative, so the family is closed.
+//
+// Indices in a tensor count from 0 and do not wrap: a negative one is data gone wrong, and an error. Only positions
+// that are written in the program (slice, select) may count from the end.
 #pragma once
 
 #include <ebb/engine/tape/structural.h>
@@ -26,6 +29,15 @@ Var gather(const Operand& x, const Operand& index, int axis);
 /// Error     0.5 ulp of the partial sums per addition.
 /// Example   scatter_add(counts, bins, ones, 0);   // f32[8], i64[100], f32[100] -> f32[8]
 Var scatter_add(const Operand& x, const Operand& index, const Operand& src, int axis);
+
+/// The slices of x at indices along an axis: rows of a table, which may repeat.
+///
+/// Shapes    x [...], index i64 of any shape -> x's sizes with index.shape in place of the axis.
+/// Gradient  dx = ct, added up at the indices; none for index.
+/// Throws    as gather.
+/// Error     exact.
+/// Example   index_select(table, words, 0);   // f32[5000, 64], i64[8, 20] -> f32[8, 20, 64]
+Var index_select(const Operand& x, const Operand& index, int axis);
 
 /// Zeros with ones at `labels`, along a new last axis: the rows that cross-entropy compares with.
 ///

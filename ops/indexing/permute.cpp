@@ -1,5 +1,6 @@
 #include <ebb/ops/indexing/permute.h>
 
+#include <ebb/ops/composition.h>
 #include <ebb/ops/indexing/strided.h>
 #include <fmt/format.h>
 
@@ -60,6 +61,42 @@ const Row kPermute{
         },
 };
 
+const Row kFlip{
+    .name = "flip",
+    .kind = Kind::movement,
+    .type =
+        [](const Call& call) {
+          return TensorType{call.shape(0), call.dtype(0)};
+        },
+    .vjp = [](const Vjp& g) { return flip(g.ct, g.attrs.list("axes")); },
+    .kernel =
+        [](KernelCall& call) {
+          const Shape& shape = call.out.shape();
+          std::byte* const out = call.allocate<std::byte>();
+          if (shape.numel() == 0) return;
+          const Strides to = strides_of(shape);
+          Strides from = to;
+          std::int64_t first = 0;
+          for (const std::int64_t axis : call.attrs.list("axes")) {
+            first += (shape[static_cast<int>(axis)] - 1) * to[at(axis)];
+            from[at(axis)] = -to[at(axis)];
+          }
+          const auto size = static_cast<std::int64_t>(size_of(call.out.dtype()));
+          copy_strided(shape, call.out.dtype(), call.data<std::byte>(0) + first * size, from, out, to);
+        },
+    .ulp = 0,
+    .facts = {.linear = 1},
+    .examples =
+        [] {
+          const auto axes = [](IntList list) { return std::vector<Attr>{{"axes", list}}; };
+          return std::vector<Example>{
+              {{{{5}}}, axes({0})},         {{{{3, 4}}}, axes({0})},    {{{{2, 3, 4}}}, axes({0, 2})},
+              {{{{2, 3, 4}}}, axes({1})},   {{{{0, 3}}}, axes({0, 1})}, {{{{2, 3}}}, axes({})},
+              {{{{70, 90}}}, axes({0, 1})},
+          };
+        },
+};
+
 }  // namespace
 
 Var permute(const Operand& x, const IntList& dims) {
@@ -71,8 +108,8 @@ Var permute(const Operand& x, const IntList& dims) {
 }
 
 Var transpose(const Operand& x, int dim0, int dim1) {
-  const std::array ids{x.var().id()};
-  const Call call(x.tape(), kPermute, ids, {}, x.where());
+  static constexpr Row kTranspose = composition("transpose");
+  const Arguments call(kTranspose, {x});
   const int a = call.axis(dim0);
   const int b = call.axis(dim1);
   IntList dims;
@@ -80,8 +117,20 @@ Var transpose(const Operand& x, int dim0, int dim1) {
   return permute(x, dims);
 }
 
+Var flip(const Operand& x, const IntList& axes) {
+  const Arguments call(kFlip, {x});
+  IntList from_front;
+  for (int i = 0; i < x.var().rank(); ++i) {
+    std::int64_t times = 0;
+    for (const std::int64_t axis : axes) times += call.axis(axis) == i;
+    if (times > 1) call.fail_shape(fmt::format("axis {} is named twice", i));
+    if (times == 1) from_front.push_back(i);
+  }
+  return x.tape().record(kFlip, {x}, {{"axes", from_front}});
+}
+
 std::span<const Row* const> permute_rows() {
-  static const std::array<const Row*, 1> rows{&kPermute};
+  static const std::array<const Row*, 2> rows{&kPermute, &kFlip};
   return rows;
 }
 

@@ -1,4 +1,4 @@
-// The order of axes.
+// The order of axes, and the order along them.
 #pragma once
 
 #include <ebb/engine/tape/structural.h>
@@ -18,6 +18,15 @@ Var permute(const Operand& x, const IntList& dims);
 
 /// x with two axes exchanged.
 Var transpose(const Operand& x, int dim0, int dim1);
+
+/// x read backwards along axes.
+///
+/// Shapes    x [...] -> x.shape; negative axes count from the back.
+/// Gradient  dx = flip(ct)
+/// Throws    ShapeError for an axis outside of x or named twice.
+/// Error     exact.
+/// Example   flip(x, {0, 1});   // half a turn
+Var flip(const Operand& x, const IntList& axes);
 
 std::span<const Row* const> permute_rows();
 

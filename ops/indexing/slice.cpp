@@ -1,5 +1,7 @@
 #include <ebb/ops/indexing/slice.h>
 
+#include <ebb/ops/composition.h>
+#include <ebb/ops/indexing/permute.h>
 #include <ebb/ops/indexing/strided.h>
 #include <fmt/format.h>
 
@@ -25,6 +27,13 @@ void check_lengths(const Call& call, std::initializer_list<std::string_view> lis
     if (size != at(rank)) {
       call.fail_shape(fmt::format("{} {} for {} axes", size, list, rank), "Give one per axis.");
     }
+  }
+}
+
+void check_not_negative(const Call& call, int axis, std::initializer_list<std::string_view> lists) {
+  for (const std::string_view list : lists) {
+    const std::int64_t n = call.attrs().list(list)[at(axis)];
+    if (n < 0) call.fail_shape(fmt::format("{} of axis {} is {}", list, axis, n), "Cut with slice; a pad only adds.");
   }
 }
 
@@ -101,12 +110,7 @@ const Row kPad{
           check_lengths(call, {"low", "high", "interior"});
           Shape out = call.shape(0);
           for (int i = 0; i < out.rank(); ++i) {
-            for (const std::string_view list : {"low", "high", "interior"}) {
-              const std::int64_t n = call.attrs().list(list)[at(i)];
-              if (n < 0) {
-                call.fail_shape(fmt::format("{} of axis {} is {}", list, i, n), "Cut with slice; a pad only adds.");
-              }
-            }
+            check_not_negative(call, i, {"low", "high", "interior"});
             const std::int64_t gaps = std::max<std::int64_t>(out[i] - 1, 0) * call.attrs().list("interior")[at(i)];
             out[i] += call.attrs().list("low")[at(i)] + call.attrs().list("high")[at(i)] + gaps;
           }
@@ -204,6 +208,48 @@ const Row kConcat{
         },
 };
 
+// One axis at a time, so that corners come to repeat the edges of edges.
+Var pad_from_inside(const Operand& x, const IntList& low, const IntList& high, const PadOptions& options) {
+  const auto scope = x.tape().scope("pad", x.where());
+  const Attr attrs[] = {{"low", low}, {"high", high}};
+  const Arguments call(kPad, {x}, Attrs(attrs));
+  const bool reflect = options.mode == PadMode::reflect;
+  check_lengths(call, {"low", "high"});
+  if (!options.interior.empty()) {
+    call.fail_usage("only a constant can be put between elements", "Leave out interior, or mode.");
+  }
+  for (int i = 0; i < call.shape(0).rank(); ++i) {
+    const std::int64_t n = call.shape(0)[i];
+    const std::int64_t most = std::max(low[at(i)], high[at(i)]);
+    if (most > 0 && n <= (reflect ? most : 0)) {
+      call.fail_shape(fmt::format("axis {} has {} element{}, which cannot be {} {} times", i, n, n == 1 ? "" : "s",
+                                  reflect ? "reflected" : "replicated", most),
+                      reflect ? "An axis reflects one element fewer than it has." : "");
+    }
+    check_not_negative(call, i, {"low", "high"});
+  }
+  Var out = x;
+  for (int i = 0; i < out.rank(); ++i) {
+    const std::int64_t n = out.shape()[i];
+    const auto outside = [&](std::int64_t start, std::int64_t stop, std::int64_t count) -> Var {
+      const Var part = slice_axis(out, i, start, stop);
+      if (reflect) return flip(part, {i});
+      Shape shape = out.shape();
+      shape[i] = count;
+      return broadcast_to(part, shape);
+    };
+    std::array<Operand, 3> parts{out, out, out};
+    std::size_t count = 0;
+    const std::int64_t before = low[at(i)];
+    const std::int64_t after = high[at(i)];
+    if (before > 0) parts[count++] = reflect ? outside(1, before + 1, before) : outside(0, 1, before);
+    parts[count++] = out;
+    if (after > 0) parts[count++] = reflect ? outside(n - 1 - after, n - 1, after) : outside(n - 1, n, after);
+    if (count > 1) out = concat(std::span(parts).first(count), i);
+  }
+  return out;
+}
+
 }  // namespace
 
 Var slice(const Operand& x, const IntList& starts, const IntList& stops, const IntList& steps) {
@@ -224,8 +270,7 @@ Var slice(const Operand& x, const IntList& starts, const IntList& stops, const I
 
 Var slice_axis(const Operand& x, int axis, std::int64_t start, std::int64_t stop, std::int64_t step) {
   const Shape shape = x.var().shape();
-  const std::array ids{x.var().id()};
-  const auto k = at(Call(x.tape(), kSlice, ids, {}, x.where()).axis(axis));
+  const auto k = at(Arguments(kSlice, {x}).axis(axis));
   IntList starts = filled(shape.rank(), 0);
   IntList stops(shape);
   IntList steps = filled(shape.rank(), 1);
@@ -236,14 +281,14 @@ Var slice_axis(const Operand& x, int axis, std::int64_t start, std::int64_t stop
 }
 
 Var pad(const Operand& x, const IntList& low, const IntList& high, const PadOptions& options) {
+  if (options.mode != PadMode::constant) return pad_from_inside(x, low, high, options);
   const IntList interior = options.interior.empty() ? filled(x.var().rank(), 0) : options.interior;
   return x.tape().record(kPad, {x}, {{"value", options.value}, {"low", low}, {"high", high}, {"interior", interior}});
 }
 
 Var concat(std::span<const Operand> inputs, int axis) {
   if (inputs.empty()) throw ShapeError("concat: there is nothing to concatenate. Give at least one Var.");
-  const std::array ids{inputs[0].var().id()};
-  const std::int64_t resolved = Call(inputs[0].tape(), kConcat, ids, {}, inputs[0].where()).axis(axis);
+  const std::int64_t resolved = Arguments(kConcat, inputs.first(1)).axis(axis);
   const Attr attr{"axis", resolved};
   return inputs[0].tape().record(kConcat, inputs, std::span(&attr, 1));
 }

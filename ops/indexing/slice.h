@@ -21,7 +21,15 @@ Var slice(const Operand& x, const IntList& starts, const IntList& stops, const I
 /// The elements `start` to `stop` along one axis, all of the others.
 Var slice_axis(const Operand& x, int axis, std::int64_t start, std::int64_t stop, std::int64_t step = 1);
 
+/// What stands around x.
+enum class PadMode : std::uint8_t {
+  constant,   ///< a value
+  reflect,    ///< x mirrored at its first and last element, which are not repeated: c b | a b c | b a
+  replicate,  ///< the first and the last element: a a | a b c | c c
+};
+
 struct PadOptions {
+  PadMode mode = PadMode::constant;
   double value = 0;
   IntList interior = {};  ///< how many elements to put between two of x, along each axis; empty: none
 };
@@ -29,8 +37,9 @@ struct PadOptions {
 /// x between `low` elements before and `high` after, along each axis.
 ///
 /// Shapes    x [...] -> low + size + (size - 1) interior + high along each axis.
-/// Gradient  dx = slice of ct
-/// Throws    ShapeError unless there is one low and high (and interior, if any) per axis, or if one is negative.
+/// Gradient  dx = slice of ct; with mode reflect or replicate the elements around are added to those they repeat.
+/// Throws    ShapeError unless there is one low and high (and interior, if any) per axis, if one is negative, or if an
+///           axis has not enough elements to reflect or replicate; UsageError for interior with these modes.
 /// Error     exact.
 /// Example   pad(x, {0, 1}, {0, 1});   // f32[3, 4] -> f32[3, 6]
 Var pad(const Operand& x, const IntList& low, const IntList& high, const PadOptions& options = {});

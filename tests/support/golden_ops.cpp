@@ -32,7 +32,12 @@ Var golden_pad(Args a, const Json& attrs) {
     low.push_back(pair[0].get<std::int64_t>());
     high.push_back(pair[1].get<std::int64_t>());
   }
-  return pad(a[0], low, high, {.value = attrs.value("value", 0.0)});
+  const std::string mode = attrs.value("mode", "constant");
+  return pad(a[0], low, high,
+             {.mode = mode == "reflect"     ? PadMode::reflect
+                      : mode == "replicate" ? PadMode::replicate
+                                            : PadMode::constant,
+              .value = attrs.value("value", 0.0)});
 }
 
 Var golden_batch_norm(Args a, const Json& attrs) {
@@ -40,6 +45,12 @@ Var golden_batch_norm(Args a, const Json& attrs) {
   const auto affine = [&](std::size_t i) { return a.size() > i ? std::optional(a[i]) : std::nullopt; };
   if (attrs.at("training").get<bool>()) return batch_norm(a[0], affine(1), affine(2), options);
   return batch_norm_eval(a[0], a[1], a[2], affine(3), affine(4), options);
+}
+
+Var golden_layer_norm(Args a, const Json& attrs) {
+  const auto affine = [&](std::size_t i) { return a.size() > i ? std::optional(a[i]) : std::nullopt; };
+  return layer_norm(a[0], affine(1), affine(2),
+                    {.normalized_ndim = integer(attrs, "normalized_ndim"), .eps = attrs.value("eps", 1e-5)});
 }
 
 Var golden_mse(Args a, const Json& attrs) {
@@ -91,6 +102,15 @@ const std::map<std::string, GoldenOp, std::less<>>& golden_ops() {
       {"gather", [](Args a, const Json& j) { return gather(a[0], a[1], integer(j, "axis")); }},
       {"scatter_add", [](Args a, const Json& j) { return scatter_add(a[0], a[1], a[2], integer(j, "axis")); }},
       {"pad", golden_pad},
+      {"index_select", [](Args a, const Json& j) { return index_select(a[0], a[1], integer(j, "axis")); }},
+      {"flip", [](Args a, const Json& j) { return flip(a[0], list_of(j.at("axes"))); }},
+      {"roll", [](Args a, const Json& j) { return roll(a[0], list_of(j.at("shifts")), list_of(j.at("axes"))); }},
+      {"select", [](Args a, const Json& j) { return select(a[0], integer(j, "axis"), integer(j, "index")); }},
+      {"squeeze", [](Args a, const Json& j) { return squeeze(a[0], integer(j, "axis")); }},
+      {"unsqueeze", [](Args a, const Json& j) { return unsqueeze(a[0], integer(j, "axis")); }},
+      {"stack",
+       [](Args a, const Json& j) { return stack(std::vector<Operand>(a.begin(), a.end()), integer(j, "axis")); }},
+      {"tile", [](Args a, const Json& j) { return tile(a[0], list_of(j.at("reps"))); }},
       // Compositions of one line, which the programs of other operations are made of.
       {"linear",
        [](Args a, const Json&) {
@@ -101,13 +121,13 @@ const std::map<std::string, GoldenOp, std::less<>>& golden_ops() {
       {"cross_entropy",
        [](Args a, const Json& j) { return cross_entropy(a[0], a[1], {.reduction = reduction_of(j)}); }},
       {"batch_norm", golden_batch_norm},
+      {"layer_norm", golden_layer_norm},
   };
   return ops;
 }
 
 std::string golden_op_key(const std::string& op, const Json& attrs) {
   if ((op == "max" || op == "min") && attrs.value("ties", "none") == "first") return op + " ties=first";
-  if (op == "pad" && attrs.value("mode", "constant") != "constant") return "pad mode=" + attrs.value("mode", "");
   if (op == "cross_entropy") {
     if (attrs.value("label_smoothing", 0.0) != 0) return op + " label_smoothing";
     if (attrs.value("target", "indices") != "indices") return op + " target=probabilities";

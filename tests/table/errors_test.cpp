@@ -183,7 +183,7 @@ TEST_F(Texts, Structure) {
       },
       "broadcast_to: [3, 4] does not broadcast to [3, 5]" + got_x);
   expect<ShapeError>([&] { transpose(x, 0, 2); },
-                     "permute: axis 2 is outside of 2 axes" + got_x + " Axes run from -2 to 1.");
+                     "transpose: axis 2 is outside of 2 axes" + got_x + " Axes run from -2 to 1.");
   expect<ShapeError>([&] { log_softmax(x, 2); }, "max: axis 2 is outside of 2 axes" + got_x);
 }
 

@@ -199,6 +199,16 @@ Expected permute(const Inputs& in, const Attrs& attrs) {
   });
 }
 
+Expected flip(const Inputs& in, const Attrs& attrs) {
+  return moved(in[0].shape, in[0], [&](Index index) {
+    for (const std::int64_t axis : attrs.list("axes")) {
+      std::int64_t& i = index[static_cast<std::size_t>(axis)];
+      i = in[0].shape[static_cast<int>(axis)] - 1 - i;
+    }
+    return index;
+  });
+}
+
 Expected cross_entropy(const Inputs& in, bool gradient) {
   const std::int64_t n = in[0].shape[0];
   const std::int64_t classes = in[0].shape[1];
@@ -256,6 +266,7 @@ const std::map<std::string_view, Oracle>& oracles() {
       {"pad", [](const Sample&, const Inputs& in, const Attrs& a) { return pad(in, a); }},
       {"concat", [](const Sample&, const Inputs& in, const Attrs& a) { return concat(in, a); }},
       {"permute", [](const Sample&, const Inputs& in, const Attrs& a) { return permute(in, a); }},
+      {"flip", [](const Sample&, const Inputs& in, const Attrs& a) { return flip(in, a); }},
       {"cross_entropy", [](const Sample&, const Inputs& in, const Attrs&) { return cross_entropy(in, false); }},
       {"cross_entropy_grad", [](const Sample&, const Inputs& in, const Attrs&) { return cross_entropy(in, true); }},
   };
