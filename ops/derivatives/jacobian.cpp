@@ -23,7 +23,8 @@ const Row kUnrecorded{
         [](const Call& call) {
           return TensorType{call.shape(0), call.dtype(0)};
         },
-    .vjp = {[](const Vjp& g) { return g.ct; }, [](const Vjp& g) -> Var {
+    .vjp = {[](const Vjp& g) { return g.ct; },
+            [](const Vjp& g) -> Var {
               throw UsageError(fmt::format(
                   "grad: {} holds the values of a {} alone, no gradient passes through them. Record its rows with "
                   "{{.keep = true}}, or cut it off with detach. ({})",
@@ -51,9 +52,8 @@ Shape joined(const Shape& a, const Shape& b, std::string_view op, const Operand&
 // All zeros but for a one at place i.
 Var one_hot(Tape& tape, const Var& like, std::int64_t i) {
   Tensor one = Tensor::zeros(like.shape(), like.dtype());
-  with_type(one.dtype(), [&]<class T>(std::type_identity<T>) {
-    one.mutable_data<T>()[static_cast<std::size_t>(i)] = T(1);
-  });
+  with_type(one.dtype(),
+            [&]<class T>(std::type_identity<T>) { one.mutable_data<T>()[static_cast<std::size_t>(i)] = T(1); });
   return tape.leaf(std::move(one));
 }
 

@@ -263,7 +263,8 @@ TEST(Memory, AHessianIsOneHvpAndItsOwnElements) {
   const std::size_t hvp_peak = in_step([&] { hvp(net.loss, net.w1, v).value(); });
   const std::size_t hessian_peak = in_step([&] { hessian(net.loss, net.w1); });
   const std::size_t elements = static_cast<std::size_t>(n * n) * sizeof(float);
-  std::cout << "hvp " << hvp_peak << " bytes; hessian " << hessian_peak << ", of which its elements " << elements << "\n";
+  std::cout << "hvp " << hvp_peak << " bytes; hessian " << hessian_peak << ", of which its elements " << elements
+            << "\n";
   EXPECT_LE(hessian_peak, hvp_peak + elements + 16384);
 }
 
@@ -382,12 +383,18 @@ TEST(Derivatives, RefuseWhatDoesNotFit) {
             "hvp: y must be a scalar to be differentiated, got f64[3] (%3 exp). Reduce it first, or use "
             "jacobian(y, wrt)." +
                 here(__LINE__ - 3));
-  EXPECT_EQ(thrown<UsageError>([&] { jvp({y}, {x, v}, {x}); }),
-            "jvp: 1 tangent for 2 inputs. Give one for each, of its shape and dtype." + here(__LINE__ - 1));
-  EXPECT_EQ(thrown<UsageError>([&] { hvp(sum(y), {x}, std::vector<Var>{x, x}); }),
-            "hvp: 2 vectors for 1 inputs. Give one for each, of its shape and dtype." + here(__LINE__ - 1));
-  EXPECT_EQ(thrown<UsageError>([&] { pullback({y, y}, {x}, {x}); }),
-            "pullback: 1 cotangent for 2 results. Give one for each, of its shape and dtype." + here(__LINE__ - 1));
+  EXPECT_EQ(thrown<UsageError>([&] {
+              jvp({y}, {x, v}, {x});
+            }),
+            "jvp: 1 tangent for 2 inputs. Give one for each, of its shape and dtype." + here(__LINE__ - 3));
+  EXPECT_EQ(thrown<UsageError>([&] {
+              hvp(sum(y), {x}, std::vector<Var>{x, x});
+            }),
+            "hvp: 2 vectors for 1 inputs. Give one for each, of its shape and dtype." + here(__LINE__ - 3));
+  EXPECT_EQ(thrown<UsageError>([&] {
+              pullback({y, y}, {x}, {x});
+            }),
+            "pullback: 1 cotangent for 2 results. Give one for each, of its shape and dtype." + here(__LINE__ - 3));
   EXPECT_EQ(thrown<UsageError>([&] { jvp(Vars(), {x}, {x}); }), "jvp: no y was given." + here(__LINE__));
   EXPECT_EQ(thrown<DTypeError>([&] { jvp(n, x, x); }),
             "jvp: y must be floating, got i64[3] (%2 \"n\")." + here(__LINE__ - 1));
