@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ebb/engine/check/gradcheck.h>
+#include <ebb/engine/check/row/row_check.h>
 #include <ebb/engine/check/tolerance.h>
 #include <ebb/engine/check/verify.h>
 #include <ebb/engine/dump/dump.h>
