@@ -1,6 +1,7 @@
 // Ebb, whole: tensors and tapes, ops, layers and training.
 #pragma once
 
+#include <ebb/engine/check/audit.h>
 #include <ebb/engine/check/gradcheck.h>
 #include <ebb/engine/check/row/row_check.h>
 #include <ebb/engine/check/tolerance.h>
