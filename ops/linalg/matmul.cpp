@@ -1,9 +1,8 @@
-// The product is cut into tiles of rows whose bounds depend on the shape alone, and each tile is one single-threaded
-// BLAS call from Ebb's pool: any number of threads gives the same bits, and the BLAS never starts threads of its own.
+// The row sees matrices only, with leading axes that broadcast; the function makes them of vectors.
 #include <ebb/ops/linalg/matmul.h>
 
-#include <cblas.h>
-#include <ebb/engine/threads/pool.h>
+#include <ebb/ops/composition.h>
+#include <ebb/ops/linalg/gemm.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,36 +11,9 @@
 namespace ebb {
 namespace {
 
-constexpr std::int64_t kTileWork = 1 << 20;  // multiplications worth a tile of its own
-constexpr std::int64_t kMaxTiles = 16;
-
-struct Product {
-  std::int64_t m, n, k;
-  bool ta, tb;
-};
-
-// Rows [row, row + rows) of one product.
-template <class T>
-void gemm(const Product& p, std::int64_t row, std::int64_t rows, const T* a, const T* b, T* out) {
-  const CBLAS_TRANSPOSE ta = p.ta ? CblasTrans : CblasNoTrans;
-  const CBLAS_TRANSPOSE tb = p.tb ? CblasTrans : CblasNoTrans;
-  const T* const from = a + (p.ta ? row : row * p.k);
-  const auto as_int = [](std::int64_t x) { return static_cast<blasint>(x); };
-  const blasint lda = as_int(p.ta ? p.m : p.k);
-  const blasint ldb = as_int(p.tb ? p.k : p.n);
-  T* const to = out + row * p.n;
-  if constexpr (std::is_same_v<T, float>) {
-    cblas_sgemm(CblasRowMajor, ta, tb, as_int(rows), as_int(p.n), as_int(p.k), 1, from, std::max(lda, 1), b,
-                std::max(ldb, 1), 0, to, std::max(as_int(p.n), 1));
-  } else {
-    cblas_dgemm(CblasRowMajor, ta, tb, as_int(rows), as_int(p.n), as_int(p.k), 1, from, std::max(lda, 1), b,
-                std::max(ldb, 1), 0, to, std::max(as_int(p.n), 1));
-  }
-}
-
 Shape leading(const Shape& shape) { return Shape(shape.sizes().first(static_cast<std::size_t>(shape.rank() - 2))); }
 
-Product product_of(const Shape& a, const Shape& b, const Attrs& attrs) {
+gemm::Product product_of(const Shape& a, const Shape& b, const Attrs& attrs) {
   const bool ta = attrs.flag("transpose_a");
   const bool tb = attrs.flag("transpose_b");
   return {a[a.rank() - (ta ? 1 : 2)], b[b.rank() - (tb ? 2 : 1)], a[a.rank() - (ta ? 2 : 1)], ta, tb};
@@ -53,14 +25,14 @@ TensorType matmul_type(const Call& call) {
   const DType dtype = call.common_dtype();
   const Shape& a = call.shape(0);
   const Shape& b = call.shape(1);
-  const Product p = product_of(a, b, call.attrs());
-  const int a_axis = a.rank() - (p.ta ? 2 : 1);
-  const int b_axis = b.rank() - (p.tb ? 1 : 2);
+  const gemm::Product p = product_of(a, b, call.attrs());
+  const int a_axis = a.rank() - (p.transpose_a ? 2 : 1);
+  const int b_axis = b.rank() - (p.transpose_b ? 1 : 2);
   if (p.k != b[b_axis]) {
     const bool flipped = p.k == b[b_axis == b.rank() - 1 ? b.rank() - 2 : b.rank() - 1];
     call.fail_shape(
         fmt::format("inner dimensions differ, a.shape[{}] is {} but b.shape[{}] is {}", a_axis, p.k, b_axis, b[b_axis]),
-        flipped ? fmt::format("Did you mean matmul(a, b, {{.transpose_b = {}}})?", !p.tb) : "");
+        flipped ? fmt::format("Did you mean matmul(a, b, {{.transpose_b = {}}})?", !p.transpose_b) : "");
   }
   const std::optional<Shape> batch = broadcast(leading(a), leading(b));
   if (!batch) {
@@ -88,35 +60,34 @@ std::int64_t matrix_offset(const Shape& shape, const Shape& out, std::int64_t ba
 }
 
 void matmul_kernel(KernelCall& call) {
-  // Once: the BLAS would otherwise start threads under ours. The setting is the process's.
-  static const bool single = (openblas_set_num_threads(1), true);
-  static_cast<void>(single);
-  const Product p = product_of(call.in[0]->shape(), call.in[1]->shape(), call.attrs);
+  const Shape& a = call.in[0]->shape();
+  const Shape& b = call.in[1]->shape();
+  gemm::Product p = product_of(a, b, call.attrs);
   with_type(call.out.dtype(), [&]<class T>(std::type_identity<T>) {
     if constexpr (std::is_floating_point_v<T>) {
       T* const out = call.allocate<T>();
-      const std::int64_t batches = p.m * p.n == 0 ? 0 : call.out.numel() / (p.m * p.n);
-      if (batches == 0) return;
+      std::int64_t count = call.out.numel() == 0 ? 0 : call.out.numel() / (p.m * p.n);
+      if (count == 0) return;
       if (p.k == 0) {
         std::fill_n(out, call.out.numel(), T(0));
         return;
       }
-      const T* const a = call.data<T>(0);
-      const T* const b = call.data<T>(1);
-      // Few large products are cut by rows, many small ones are grouped.
-      const std::int64_t work = p.m * p.n * p.k;
-      const std::int64_t tiles = std::clamp<std::int64_t>(std::min(work / kTileWork, p.m / 16), 1, kMaxTiles);
-      const std::int64_t group = std::max<std::int64_t>(1, kTileWork / 4 / std::max<std::int64_t>(work, 1));
-      const std::int64_t units = batches * tiles;
-      parallel_for((units + group - 1) / group, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t u = begin * group; u < std::min(units, end * group); ++u) {
-          const std::int64_t batch = u / tiles;
-          const std::int64_t row = p.m * (u % tiles) / tiles;
-          const std::int64_t rows = p.m * (u % tiles + 1) / tiles - row;
-          gemm(p, row, rows, a + matrix_offset(call.in[0]->shape(), call.out.shape(), batch),
-               b + matrix_offset(call.in[1]->shape(), call.out.shape(), batch), out + batch * p.m * p.n);
-        }
-      });
+      // One matrix for a whole batch of rows: the rows of all are those of one product.
+      if (!p.transpose_a && b.numel() == p.k * p.n && a.numel() == count * p.m * p.k) {
+        p.m *= count;
+        count = 1;
+      }
+      if (count == 1) {
+        constexpr std::int64_t kStart = 0;
+        gemm::run(p, {1, &kStart, &kStart}, call.data<T>(0), call.data<T>(1), out);
+        return;
+      }
+      CachedVector<std::int64_t> starts(static_cast<std::size_t>(2 * count));
+      for (std::int64_t i = 0; i < count; ++i) {
+        starts[static_cast<std::size_t>(i)] = matrix_offset(a, call.out.shape(), i);
+        starts[static_cast<std::size_t>(count + i)] = matrix_offset(b, call.out.shape(), i);
+      }
+      gemm::run(p, {count, starts.data(), starts.data() + count}, call.data<T>(0), call.data<T>(1), out);
     }
   });
 }
@@ -158,8 +129,7 @@ void check_vectors(const Operand& a, const Operand& b, const MatmulOptions& opti
   const Shape& x = a.var().shape();
   const Shape& y = b.var().shape();
   if (x.rank() > 1 && y.rank() > 1) return;
-  const std::array ids{a.var().id(), b.var().id()};
-  const Call call(a.tape(), kMatmul, ids, {}, a.where());
+  const Arguments call(kMatmul, {a, b});
   if (x.rank() == 0 || y.rank() == 0) call.fail_shape("a scalar is no matrix", "Use a * b.");
   call.require_floating(0);
   call.require_floating(1);

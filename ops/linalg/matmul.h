@@ -1,4 +1,4 @@
-// Matrix products, by the BLAS.
+// Matrix products.
 #pragma once
 
 #include <ebb/engine/tape/structural.h>

@@ -150,21 +150,37 @@ TEST_F(Rearrange, DerivativesAreRight) {
   using Function = std::function<Var(const Var&)>;
   const std::vector<std::pair<std::string, Function>> cases{
       {"select", [](const Var& v) { return select(v, 1, -1); }},
-      {"stack", [](const Var& v) { return stack({v, square(v), v}, 1); }},
-      {"split", [](const Var& v) { return split(v, {1, 2}, 1)[1] * 2.0; }},
-      {"tile", [](const Var& v) { return tile(v, {2, 1, 3}); }},
+      {"stack",
+       [](const Var& v) {
+         return stack({v, square(v), v}, 1);
+       }},
+      {"split",
+       [](const Var& v) {
+         return split(v, {1, 2}, 1)[1] * 2.0;
+       }},
+      {"tile",
+       [](const Var& v) {
+         return tile(v, {2, 1, 3});
+       }},
       {"repeat", [](const Var& v) { return repeat(v, 3, 1); }},
-      {"roll", [](const Var& v) { return roll(v, {1, -1}, {1, 2}); }},
-      {"reflect", [](const Var& v) { return pad(v, {0, 2, 1}, {1, 1, 0}, {.mode = PadMode::reflect}); }},
-      {"replicate", [](const Var& v) { return pad(v, {0, 2, 1}, {1, 1, 0}, {.mode = PadMode::replicate}); }},
+      {"roll",
+       [](const Var& v) {
+         return roll(v, {1, -1}, {1, 2});
+       }},
+      {"reflect",
+       [](const Var& v) {
+         return pad(v, {0, 2, 1}, {1, 1, 0}, {.mode = PadMode::reflect});
+       }},
+      {"replicate",
+       [](const Var& v) {
+         return pad(v, {0, 2, 1}, {1, 1, 0}, {.mode = PadMode::replicate});
+       }},
       {"index_select", [&](const Var& v) { return index_select(v, v.tape().leaf(index), 1); }},
       {"layer_norm", [](const Var& v) { return layer_norm(v, {}, {}, {.normalized_ndim = 2}); }},
   };
   for (const auto& [name, f] : cases) {
     SCOPED_TRACE(name);
-    const auto program = [&](std::span<const Var> in) {
-      return Vars{f(in[0]) * tanh(f(in[0]))};
-    };
+    const auto program = [&](std::span<const Var> in) { return Vars{f(in[0]) * tanh(f(in[0]))}; };
     const GradcheckReport report = gradcheck_function(program, std::vector<Tensor>{a});
     EXPECT_TRUE(report.passed()) << report.text();
   }
@@ -178,7 +194,8 @@ TEST_F(Rearrange, LayerNormNormalisesEachSample) {
     EXPECT_DOUBLE_EQ(out.at(i), -1);
     EXPECT_DOUBLE_EQ(out.at(i + 1), 2);
   }
-  const Var single = layer_norm(tape.leaf(Tensor::of<double>({1, 1}, {5})), {}, tape.leaf(Tensor::full({1}, 3, DType::f64)));
+  const Var single =
+      layer_norm(tape.leaf(Tensor::of<double>({1, 1}, {5})), {}, tape.leaf(Tensor::full({1}, 3, DType::f64)));
   EXPECT_EQ(single.item(), 3);
 }
 
@@ -190,23 +207,30 @@ TEST_F(Rearrange, ErrorsBearTheFunctionsName) {
   expect_error<ShapeError>([&] { unsqueeze(x, 3); },
                            "unsqueeze: the result has no axis 3" + got_x + " Its axes run from -3 to 2.");
   expect_error<ShapeError>([&] { flatten(x, 1, 0); }, "flatten: axis 1 comes after axis 0" + got_x);
-  expect_error<UsageError>([&] { select(x, 1, 3); },
-                           "select: index 3 is outside of axis 1, which has 3 elements" + got_x +
-                               " Indices run from -3 to 2.");
+  expect_error<UsageError>([&] { select(x, 1, 3); }, "select: index 3 is outside of axis 1, which has 3 elements" +
+                                                         got_x + " Indices run from -3 to 2.");
   expect_error<ShapeError>([&] { stack(std::span<const Operand>()); },
                            "stack: there is nothing to stack. Give at least one Var.");
-  expect_error<ShapeError>([&] { stack({x, line}); },
-                           "stack: shapes [2, 3] and [5] differ; got i64[2, 3] (%0 \"x\"), i64[5] (%1).");
-  expect_error<ShapeError>([&] { split(x, {1, 1}, 1); },
-                           "split: the pieces have 2 elements of axis 1, which has 3" + got_x);
+  expect_error<ShapeError>(
+      [&] {
+        stack({x, line});
+      },
+      "stack: shapes [2, 3] and [5] differ; got i64[2, 3] (%0 \"x\"), i64[5] (%1).");
+  expect_error<ShapeError>(
+      [&] {
+        split(x, {1, 1}, 1);
+      },
+      "split: the pieces have 2 elements of axis 1, which has 3" + got_x);
   expect_error<ShapeError>([&] { split(x, {4, -1}, 1); }, "split: a piece cannot have size -1" + got_x);
   expect_error<UsageError>([&] { chunk(x, 0); }, "chunk: 0 pieces cannot be cut" + got_x);
   expect_error<UsageError>([&] { tile(x, {-1}); }, "tile: -1 copies cannot be made" + got_x);
   expect_error<UsageError>([&] { repeat(x, -1, 0); }, "repeat: elements cannot stand -1 times" + got_x);
-  expect_error<UsageError>([&] { roll(x, {1, 2}, {0}); },
-                           "roll: 2 shifts for 1 axes" + got_x + " Give one per axis.");
-  expect_error<ShapeError>([&] { roll(x, {1, 1}, {0, 2}); },
-                           "roll: axis 2 is outside of 2 axes" + got_x + " Axes run from -2 to 1.");
+  expect_error<UsageError>([&] { roll(x, {1, 2}, {0}); }, "roll: 2 shifts for 1 axes" + got_x + " Give one per axis.");
+  expect_error<ShapeError>(
+      [&] {
+        roll(x, {1, 1}, {0, 2});
+      },
+      "roll: axis 2 is outside of 2 axes" + got_x + " Axes run from -2 to 1.");
   expect_error<ShapeError>([&] { flip(x, {1, -1}); }, "flip: axis 1 is named twice" + got_x);
   expect_error<ShapeError>(
       [&] {
@@ -234,9 +258,8 @@ TEST_F(Rearrange, LayerNormNamesWhatDoesNotFit) {
                            "layer_norm: normalized_ndim is 3, x has 2 axes; got f32[2, 4] (%2).");
   expect_error<UsageError>([&] { layer_norm(v, {}, {}, {.eps = -1}); },
                            "layer_norm: eps must be >= 0 and finite, got -1; got f32[2, 4] (%2).");
-  expect_error<DTypeError>([&] { layer_norm(x); },
-                           "layer_norm: needs a floating type, input 0 is i64" + got_x +
-                               " Convert it with cast(x, DType::f32).");
+  expect_error<DTypeError>([&] { layer_norm(x); }, "layer_norm: needs a floating type, input 0 is i64" + got_x +
+                                                       " Convert it with cast(x, DType::f32).");
 }
 
 }  // namespace
