@@ -1,8 +1,8 @@
 // Matrix products against their peers: square ones against OpenBLAS called directly, batches of small ones against
 // libtorch.
 //
-// Ebb is measured as a user calls it: matmul on a tape, recorded, computed and rewound. Each result is checked against a
-// product in double first. Ebb and its peer take turns within one process; a time is the best of its rounds, which
+// Ebb is measured as a user calls it: matmul on a tape, recorded, computed and rewound. Each result is checked against
+// a product in double first. Ebb and its peer take turns within one process; a time is the best of its rounds, which
 // neighbours on the machine disturb least, and a ratio above 1 means that Ebb is faster.
 #include <ebb/ebb.h>
 #include <fmt/format.h>
@@ -98,8 +98,8 @@ double row(const Product& p, const std::string& peer_name, int threads, int roun
 #endif
   peer();
   const double bound = static_cast<double>(p.k) * 0x1p-23;
-  const double error = std::max(error_of(p, a, b, matmul(x, y).value().data<float>().data()),
-                                error_of(p, a, b, out.data()));
+  const double error =
+      std::max(error_of(p, a, b, matmul(x, y).value().data<float>().data()), error_of(p, a, b, out.data()));
   tape.rewind(mark);
   if (error > bound) throw std::runtime_error(fmt::format("a product is wrong by {:.1e} of |a| @ |b|", error));
 
@@ -120,15 +120,16 @@ int run(int argc, char** argv) {
   app.add_option("--rounds", options.rounds, "rounds, of which the best is taken");
   CLI11_PARSE(app, argc, argv);
 
-  const std::vector<Product> square{{1, 64, 64, 64},    {1, 96, 96, 96},    {1, 128, 128, 128},   {1, 192, 192, 192},
-                                    {1, 256, 256, 256}, {1, 384, 384, 384}, {1, 512, 512, 512},   {1, 768, 768, 768},
+  const std::vector<Product> square{{1, 64, 64, 64},       {1, 96, 96, 96},      {1, 128, 128, 128}, {1, 192, 192, 192},
+                                    {1, 256, 256, 256},    {1, 384, 384, 384},   {1, 512, 512, 512}, {1, 768, 768, 768},
                                     {1, 1000, 1000, 1000}, {1, 1024, 1024, 1024}};
-  const std::vector<Product> batched{{1000, 4, 4, 4},  {1000, 8, 8, 8},    {256, 16, 16, 16}, {64, 32, 64, 32},
-                                     {64, 64, 64, 64}, {96, 20, 32, 20},   {512, 1, 64, 64},  {100, 10, 10, 10},
-                                     {8, 128, 64, 128}};
+  const std::vector<Product> batched{{1000, 4, 4, 4},  {1000, 8, 8, 8},   {256, 16, 16, 16},
+                                     {64, 32, 64, 32}, {64, 64, 64, 64},  {96, 20, 32, 20},
+                                     {512, 1, 64, 64}, {100, 10, 10, 10}, {8, 128, 64, 128}};
   for (const int threads : options.threads) {
-    fmt::print("\n| product                        | threads |  Ebb (us) | GFlop/s  | peer     | peer (us) | ratio |\n"
-               "|--------------------------------|---------|-----------|----------|----------|-----------|-------|\n");
+    fmt::print(
+        "\n| product                        | threads |  Ebb (us) | GFlop/s  | peer     | peer (us) | ratio |\n"
+        "|--------------------------------|---------|-----------|----------|----------|-----------|-------|\n");
     for (const Product& p : square) row(p, "OpenBLAS", threads, options.rounds);
 #if EBB_BENCH_LIBTORCH
     for (const Product& p : batched) row(p, "libtorch", threads, options.rounds);

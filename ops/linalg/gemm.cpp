@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::int64_t kSmall = 1 << 20;       // multiplications below which a product is one thread's work
 constexpr std::int64_t kShare = 1 << 16;       // multiplications worth handing to a thread
+constexpr std::int64_t kCall = 500;            // what a product costs beside them
 constexpr std::int64_t kDepth = 384;           // of k at a time: a panel of b stays in the first cache
 constexpr std::int64_t kRowBytes = 512 << 10;  // of a at a time, which every panel of b meets
 constexpr std::int64_t kPanelBytes = 3 << 19;  // of panels of b at a time, in the second cache
@@ -199,7 +200,7 @@ void run_as(Product p, Batch batch, const T* a, const T* b, T* out) {
     }
     return;
   }
-  const std::int64_t group = std::max<std::int64_t>(1, kShare / work);
+  const std::int64_t group = std::max<std::int64_t>(1, kShare / (work + kCall));
   const std::int64_t scratch_size = pieces(p.n, lanes.width) * lanes.width * std::min(p.k, kDepth);
   parallel_for(pieces(batch.count, group), [&](std::int64_t begin, std::int64_t end) {
     const Buffer scratch = p.transpose_b ? Buffer(static_cast<std::size_t>(scratch_size) * sizeof(T)) : Buffer();

@@ -1,10 +1,10 @@
 // Matrix products of Ebb's own: the seam between the driver and its lanes, and what matmul calls.
 //
-// The driver (gemm.cpp) cuts a product into blocks, brings the operands into the order in which they are read and shares
-// the work out; the lanes (gemm_lanes.cpp, compiled once per instruction set) do the arithmetic of a tile. An element of
-// the result is the same chain of additions wherever the cuts fall, which no BLAS promises: so any number of threads
-// gives the same bits, and a large product is packed once for all of them. (Goto and van de Geijn 2008, "Anatomy of
-// high-performance matrix multiplication"; the loops are those of BLIS.)
+// The driver (gemm.cpp) cuts a product into blocks, brings the operands into the order in which they are read and
+// shares the work out; the lanes (gemm_lanes.cpp, compiled once per instruction set) do the arithmetic of a tile. An
+// element of the result is the same chain of additions wherever the cuts fall, which no BLAS promises: so any number of
+// threads gives the same bits, and a large product is packed once for all of them. (Goto and van de Geijn 2008,
+// "Anatomy of high-performance matrix multiplication"; the loops are those of BLIS.)
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ struct Batch {
 void run(const Product& p, const Batch& batch, const float* a, const float* b, float* out);
 void run(const Product& p, const Batch& batch, const double* a, const double* b, double* out);
 
-/// c [rows, columns] = a @ b, or += with `add`. a is read at row * a_row + k * a_k; b in panels of `width` columns, which
-/// lie b_panel apart, each k after k, b_k apart.
+/// c [rows, columns] = a @ b, or += with `add`. a is read at row * a_row + k * a_k; b in panels of `width` columns,
+/// which lie b_panel apart, each k after k, b_k apart.
 template <class T>
 struct Tile {
   const T* a;
