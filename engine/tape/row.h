@@ -224,7 +224,7 @@ struct Example {
 /// Facts that rewrites rely on.
 struct Facts {
   bool commutative = false;
-  unsigned linear = 0;  // bit i: linear in input i
+  unsigned linear = 0;  // bit i: linear in input i, up to what does not depend on it
 };
 
 struct Row {

@@ -116,6 +116,7 @@ const Row kDetach{
     .vjp = VjpRule::stop(),
     .kernel = [](KernelCall& call) { call.out = *call.in[0]; },
     .ulp = 0,
+    .facts = {.linear = 1},
     .examples =
         [] {
           return std::vector<Example>{{{{{3, 4}}}, {}}};

@@ -35,7 +35,6 @@ const Row kCast{
         },
     .vjp = [](const Vjp& g) { return cast(g.ct, g.in[0].dtype()); },
     .kernel = [](KernelCall& call) { call.out = call.in[0]->to(call.out.dtype()); },
-    .facts = {.linear = 1},
     .examples =
         [] {
           const auto to = [](DType dtype) { return Attr{"dtype", static_cast<std::int64_t>(dtype)}; };

@@ -43,7 +43,7 @@ inline constexpr auto kElementwiseOps = [] {
           // Summed back before the sign is changed: on a broadcast input that is a smaller tensor.
           [](const auto& g) { return -sum_to(g.ct, g.in[1].shape()); }),
       binary(
-          "mul", {.takes = Takes::numbers, .commutative = true}, [](auto a, auto b) { return a * b; },
+          "mul", {.takes = Takes::numbers, .commutative = true, .linear = 3}, [](auto a, auto b) { return a * b; },
           [](const auto& g) { return g.ct * g.in[1]; }, [](const auto& g) { return g.ct * g.in[0]; }),
       binary(
           "div", {.lo = 0.2, .hi = 3, .linear = 1}, [](auto a, auto b) { return a / b; },

@@ -143,6 +143,7 @@ const Row kPad{
                        call.out.mutable_raw() + first * size, to);
         },
     .ulp = 0,
+    .facts = {.linear = 1},
     .examples =
         [] {
           const auto box = [](double value, IntList low, IntList high, IntList interior) {
