@@ -1,0 +1,149 @@
+// Products larger than the examples of the row: every way that they are cut and packed, against a plain product in
+// double, and the same bits for any number of threads.
+#include <ebb/ebb.h>
+#include <ebb/ops/linalg/gemm.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace ebb {
+namespace {
+
+struct Size {
+  std::int64_t m, n, k;
+};
+
+// Around the edges of packs, panels, blocks of rows and depths; with few rows, one row and one column.
+const Size kSizes[] = {{200, 130, 400}, {515, 70, 801}, {28, 700, 900}, {30, 1001, 385}, {1, 3000, 700},
+                       {2500, 1, 700},  {97, 101, 103}, {13, 5, 1500},  {7, 17, 33},     {384, 2050, 20}};
+
+Tensor wave(const Shape& shape, DType dtype, double phase) {
+  Tensor out = Tensor::zeros(shape, DType::f64);
+  for (double& v : out.mutable_data<double>()) v = static_cast<float>(std::sin(phase += 1.37));
+  return out.to(dtype);
+}
+
+double element(const Tensor& x, bool transposed, std::int64_t row, std::int64_t column) {
+  return x.at(transposed ? column * x.shape()[1] + row : row * x.shape()[1] + column);
+}
+
+class Products : public testing::TestWithParam<DType> {};
+INSTANTIATE_TEST_SUITE_P(DTypes, Products, testing::Values(DType::f32, DType::f64),
+                         [](const auto& instance) { return std::string(name(instance.param)); });
+
+TEST_P(Products, AreRightHoweverTheyAreCutAndStored) {
+  const int before = threads();
+  const double epsilon = GetParam() == DType::f32 ? 0x1p-23 : 0x1p-52;
+  for (const Size& s : kSizes) {
+    for (const bool ta : {false, true}) {
+      for (const bool tb : {false, true}) {
+        SCOPED_TRACE(testing::Message() << s.m << " x " << s.n << " x " << s.k << (ta ? " ta" : "") << (tb ? " tb" : ""));
+        const Tensor a = wave(ta ? Shape{s.k, s.m} : Shape{s.m, s.k}, GetParam(), 0);
+        const Tensor b = wave(tb ? Shape{s.n, s.k} : Shape{s.k, s.n}, GetParam(), 1);
+        Tensor first;
+        for (const int n : {1, 2, 5}) {
+          set_threads(n);
+          Tape tape;
+          const Tensor out = matmul(tape.leaf(a), tape.leaf(b), {ta, tb}).value();
+          if (n == 1) first = out;
+          EXPECT_TRUE(identical(first, out)) << n << " threads";
+        }
+        std::int64_t wrong = 0;
+        for (std::int64_t i = 0; i < first.numel(); i += 1 + first.numel() / 3000) {
+          double want = 0, scale = 0;
+          for (std::int64_t k = 0; k < s.k; ++k) {
+            const double product = element(a, ta, i / s.n, k) * element(b, tb, k, i % s.n);
+            want += product;
+            scale += std::abs(product);
+          }
+          wrong += std::abs(first.at(i) - want) > 32 * epsilon * scale;
+        }
+        EXPECT_EQ(wrong, 0) << "elements";
+      }
+    }
+  }
+  set_threads(before);
+}
+
+// Every height of a block and every width of a last pack, on every instruction set; what lies around the tile stays as it
+// was.
+template <class T>
+void check_tiles(const gemm::Lanes<T>& lanes) {
+  constexpr std::int64_t kDepth = 5;
+  const std::int64_t width = lanes.width * 2 + 3;  // of b and c in memory
+  std::vector<T> a(30 * kDepth), b(static_cast<std::size_t>(kDepth * width));
+  for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<T>(static_cast<int>(i % 7) - 3);
+  for (std::size_t i = 0; i < b.size(); ++i) b[i] = static_cast<T>(static_cast<int>(i % 11) - 5);
+  for (std::int64_t rows = 1; rows <= 30; ++rows) {
+    for (std::int64_t columns = 1; columns <= width; ++columns) {
+      std::vector<T> c(static_cast<std::size_t>(rows * width), T(1000));
+      gemm::Tile<T> tile{};
+      tile.a = a.data();
+      tile.a_row = kDepth;
+      tile.a_k = 1;
+      tile.b = b.data();
+      tile.b_k = width;
+      tile.b_panel = lanes.width;
+      tile.c = c.data();
+      tile.c_row = width;
+      tile.rows = rows;
+      tile.columns = columns;
+      tile.k = kDepth;
+      for (const bool add : {false, true}) {
+        tile.add = add;
+        lanes.tile(tile);
+      }
+      std::int64_t wrong = 0;
+      for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t j = 0; j < width; ++j) {
+          T want = j < columns ? T(0) : T(1000);
+          for (std::int64_t k = 0; k < kDepth && j < columns; ++k) {
+            want += 2 * a[static_cast<std::size_t>(r * kDepth + k)] * b[static_cast<std::size_t>(k * width + j)];
+          }
+          wrong += c[static_cast<std::size_t>(r * width + j)] != want;
+        }
+      }
+      ASSERT_EQ(wrong, 0) << rows << " rows, " << columns << " columns";
+    }
+  }
+}
+
+template <class T>
+void check_sets() {
+  check_tiles<T>(gemm::base::lanes<T>());
+  if (supported(Isa::avx2)) check_tiles<T>(gemm::avx2::lanes<T>());
+  if (supported(Isa::avx512)) check_tiles<T>(gemm::avx512::lanes<T>());
+}
+
+TEST(Matmul, TilesOfEveryInstructionSetKeepToTheirBounds) {
+  check_sets<float>();
+  check_sets<double>();
+}
+
+TEST(Matmul, ANumberThatIsNotFiniteStaysInItsRowAndColumn) {
+  Tape tape;
+  Tensor a = Tensor::full({40, 30}, 1);
+  a.mutable_data<float>()[5 * 30 + 7] = NAN;
+  const Tensor out = matmul(tape.leaf(a), tape.leaf(Tensor::full({30, 19}, 1))).value();
+  for (std::int64_t i = 0; i < out.numel(); ++i) EXPECT_EQ(std::isnan(out.at(i)), i / 19 == 5) << i;
+}
+
+TEST(Matmul, DerivativesAreRightForEveryWayToBroadcast) {
+  struct Case {
+    Shape a, b;
+    bool ta = false, tb = false;
+  };
+  const Case cases[] = {{{3}, {3}},       {{3}, {3, 2}},          {{2, 3}, {3}},          {{3}, {2, 3, 2}},
+                        {{2, 2, 3}, {3}}, {{2, 1, 2, 3}, {4, 3, 2}}, {{2, 3}, {4, 3, 2}},    {{4, 2, 3}, {3, 2}},
+                        {{1, 2, 3}, {2, 3, 2}}, {{2, 3, 2}, {2, 3, 2}, true}, {{3, 2}, {2, 2, 3}, true, true}};
+  for (const Case& c : cases) {
+    SCOPED_TRACE(to_string(c.a) + " @ " + to_string(c.b));
+    const auto f = [&](std::span<const Var> x) { return Vars{matmul(x[0], x[1], {c.ta, c.tb})}; };
+    const GradcheckReport report =
+        gradcheck_function(f, std::vector<Tensor>{wave(c.a, DType::f64, 0), wave(c.b, DType::f64, 1)});
+    EXPECT_TRUE(report.passed()) << report.text();
+  }
+}
+
+}  // namespace
+}  // namespace ebb
