@@ -207,10 +207,12 @@ class Page {
 
  private:
   static const std::vector<std::pair<Kind, std::string>>& kinds() {
-    static const std::vector<std::pair<Kind, std::string>> list{
-        {Kind::elementwise, "Elementwise"},  {Kind::reduction, "Reductions"},
-        {Kind::scan, "Scans"},               {Kind::movement, "Movement"},
-        {Kind::contraction, "Contractions"}, {Kind::opaque, "Kernels of their own"}};
+    static const std::vector<std::pair<Kind, std::string>> list{{Kind::elementwise, "Elementwise"},
+                                                                {Kind::reduction, "Reductions"},
+                                                                {Kind::scan, "Scans"},
+                                                                {Kind::movement, "Movement"},
+                                                                {Kind::contraction, "Contractions"},
+                                                                {Kind::opaque, "Kernels of their own"}};
     return list;
   }
 
@@ -277,7 +279,8 @@ class Page {
     line("error", exact ? "exact" : number(row.ulp) + " ulp");
     facts(row, names);
     if (const auto throws = d.fields.find("Throws"); throws != d.fields.end()) line("throws", throws->second);
-    if (const auto example = d.fields.find("Example"); example != d.fields.end()) line("example", code(example->second));
+    if (const auto example = d.fields.find("Example"); example != d.fields.end())
+      line("example", code(example->second));
     out_ += "\n";
   }
 
@@ -288,8 +291,8 @@ class Page {
     bool none = !names.empty();
     for (std::size_t i = 0; i < names.size(); ++i) none = none && same_reason(i);
     if (none) {
-      line("derivative", row.vjp[0].reason().empty() ? "none, as asked for"
-                                                     : fmt::format("none: {}", row.vjp[0].reason()));
+      line("derivative",
+           row.vjp[0].reason().empty() ? "none, as asked for" : fmt::format("none: {}", row.vjp[0].reason()));
       return;
     }
     for (std::size_t i = 0; i < names.size(); ++i) {

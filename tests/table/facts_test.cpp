@@ -22,7 +22,8 @@ Tensor value_of(const RowSample& sample, const std::vector<Tensor>& inputs) {
 Tensor combined(double a, const Tensor& x, double b, const Tensor& y) {
   Tensor out = x.to(DType::f64).clone();
   auto to = out.mutable_data<double>();
-  for (std::size_t i = 0; i < to.size(); ++i) to[i] = a * x.at(static_cast<std::int64_t>(i)) + b * y.at(static_cast<std::int64_t>(i));
+  for (std::size_t i = 0; i < to.size(); ++i)
+    to[i] = a * x.at(static_cast<std::int64_t>(i)) + b * y.at(static_cast<std::int64_t>(i));
   return out;
 }
 
@@ -79,7 +80,8 @@ TEST(Facts, CommutativeMeansCommutative) {
     bool holds = true;
     for (const DType dtype : {DType::f32, DType::f64, DType::i64}) {
       for (const RowSample& sample : samples_of(*row, dtype)) {
-        holds = holds && identical(value_of(sample, sample.inputs), value_of(sample, {sample.inputs[1], sample.inputs[0]}));
+        holds =
+            holds && identical(value_of(sample, sample.inputs), value_of(sample, {sample.inputs[1], sample.inputs[0]}));
       }
     }
     EXPECT_EQ(row->facts.commutative, holds) << row->name;

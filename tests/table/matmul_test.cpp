@@ -37,7 +37,8 @@ TEST_P(Products, AreRightHoweverTheyAreCutAndStored) {
   for (const Size& s : kSizes) {
     for (const bool ta : {false, true}) {
       for (const bool tb : {false, true}) {
-        SCOPED_TRACE(testing::Message() << s.m << " x " << s.n << " x " << s.k << (ta ? " ta" : "") << (tb ? " tb" : ""));
+        SCOPED_TRACE(testing::Message() << s.m << " x " << s.n << " x " << s.k << (ta ? " ta" : "")
+                                        << (tb ? " tb" : ""));
         const Tensor a = wave(ta ? Shape{s.k, s.m} : Shape{s.m, s.k}, GetParam(), 0);
         const Tensor b = wave(tb ? Shape{s.n, s.k} : Shape{s.k, s.n}, GetParam(), 1);
         Tensor first;
@@ -65,8 +66,8 @@ TEST_P(Products, AreRightHoweverTheyAreCutAndStored) {
   set_threads(before);
 }
 
-// Every height of a block and every width of a last pack, on every instruction set; what lies around the tile stays as it
-// was.
+// Every height of a block and every width of a last pack, on every instruction set; what lies around the tile stays as
+// it was.
 template <class T>
 void check_tiles(const gemm::Lanes<T>& lanes) {
   constexpr std::int64_t kDepth = 5;
@@ -133,9 +134,17 @@ TEST(Matmul, DerivativesAreRightForEveryWayToBroadcast) {
     Shape a, b;
     bool ta = false, tb = false;
   };
-  const Case cases[] = {{{3}, {3}},       {{3}, {3, 2}},          {{2, 3}, {3}},          {{3}, {2, 3, 2}},
-                        {{2, 2, 3}, {3}}, {{2, 1, 2, 3}, {4, 3, 2}}, {{2, 3}, {4, 3, 2}},    {{4, 2, 3}, {3, 2}},
-                        {{1, 2, 3}, {2, 3, 2}}, {{2, 3, 2}, {2, 3, 2}, true}, {{3, 2}, {2, 2, 3}, true, true}};
+  const Case cases[] = {{{3}, {3}},
+                        {{3}, {3, 2}},
+                        {{2, 3}, {3}},
+                        {{3}, {2, 3, 2}},
+                        {{2, 2, 3}, {3}},
+                        {{2, 1, 2, 3}, {4, 3, 2}},
+                        {{2, 3}, {4, 3, 2}},
+                        {{4, 2, 3}, {3, 2}},
+                        {{1, 2, 3}, {2, 3, 2}},
+                        {{2, 3, 2}, {2, 3, 2}, true},
+                        {{3, 2}, {2, 2, 3}, true, true}};
   for (const Case& c : cases) {
     SCOPED_TRACE(to_string(c.a) + " @ " + to_string(c.b));
     const auto f = [&](std::span<const Var> x) { return Vars{matmul(x[0], x[1], {c.ta, c.tb})}; };

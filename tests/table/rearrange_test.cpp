@@ -178,8 +178,9 @@ TEST_F(Rearrange, DerivativesAreRight) {
       {"index_select", [&](const Var& v) { return index_select(v, v.tape().leaf(index), 1); }},
       {"layer_norm", [](const Var& v) { return layer_norm(v, {}, {}, {.normalized_ndim = 2}); }},
   };
-  for (const auto& [name, f] : cases) {
-    SCOPED_TRACE(name);
+  for (const auto& entry : cases) {
+    SCOPED_TRACE(entry.first);
+    const Function& f = entry.second;
     const auto program = [&](std::span<const Var> in) { return Vars{f(in[0]) * tanh(f(in[0]))}; };
     const GradcheckReport report = gradcheck_function(program, std::vector<Tensor>{a});
     EXPECT_TRUE(report.passed()) << report.text();
