@@ -24,6 +24,7 @@
 #include <ebb/nn/optim/sgd.h>
 #include <ebb/nn/training.h>
 #include <ebb/ops/batch_norm/batch_norm.h>
+#include <ebb/ops/derivatives/jacobian.h>
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/indexing.h>
 #include <ebb/ops/linalg/matmul.h>
