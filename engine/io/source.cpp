@@ -91,4 +91,9 @@ void Source::fail(std::string_view what, std::string_view advice) const {
   throw IoError(fmt::format("{}: {}{}; got {}. {} ({})", op_, part_, what, name_, advice, to_string(where_)));
 }
 
+std::string quote(std::string_view name) {
+  constexpr std::size_t kShown = 80;
+  return fmt::format("\"{}{}\"", name.substr(0, kShown), name.size() > kShown ? "..." : "");
+}
+
 }  // namespace ebb

@@ -68,6 +68,9 @@ class SourceStream final : public Stream {
   std::uint64_t offset_;
 };
 
+/// A name that a file gives, in quotation marks; of a long one the beginning.
+std::string quote(std::string_view name);
+
 /// An integer as files hold it.
 template <class T>
 T little_endian(std::string_view bytes, std::size_t offset = 0) {
