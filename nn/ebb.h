@@ -1,7 +1,9 @@
 // Ebb, whole: tensors and tapes, ops, layers and training.
 #pragma once
 
+#include <ebb/engine/check/audit.h>
 #include <ebb/engine/check/gradcheck.h>
+#include <ebb/engine/check/row/row_check.h>
 #include <ebb/engine/check/tolerance.h>
 #include <ebb/engine/check/verify.h>
 #include <ebb/engine/dump/dump.h>
