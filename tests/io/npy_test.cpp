@@ -255,7 +255,7 @@ TEST(HostileNpz, Bombs) {
 }
 
 TEST(HostileNpz, DamagedDeflate) {
-  EXPECT_EQ(npz_error(zip({{.method = 8}})),
+  EXPECT_EQ(npz_error(zip({{.data = "\x07", .method = 8, .unpacked = 20, .packed = 1}})),
             "member \"a.npy\": damaged, after 0 unpacked bytes. Fetch the file again.");
   // A stored block of one byte, the last: it ends at once.
   const std::string one("\x01\x01\x00\xfe\xffx", 6);
