@@ -10,9 +10,9 @@
 namespace ebb {
 namespace {
 
-constexpr std::int64_t kGrain = 16 * 1024;    // elements worth a thread
-constexpr std::int64_t kTile = 256;           // lanes side by side
-constexpr std::int64_t kPieces = 16;          // of a lone lane
+constexpr std::int64_t kGrain = 16 * 1024;     // elements worth a thread
+constexpr std::int64_t kTile = 256;            // lanes side by side
+constexpr std::int64_t kPieces = 16;           // of a lone lane
 constexpr std::int64_t kLongLane = 64 * 1024;  // elements from which on a lone lane is cut
 
 struct Walk {
@@ -80,12 +80,9 @@ void run_scan(const Row& row, std::span<const Tensor* const> in, const Attrs& at
   std::int64_t inner = 1;
   for (int i = axis + 1; i < shape.rank(); ++i) inner *= shape[i];
   const Scanner& scanner = *row.scanner[static_cast<std::size_t>(active_isa())]->by_dtype[dtype];
-  const Walk walk{scanner,
-                  {in[0]->raw(), in.size() > 1 ? in[1]->raw() : nullptr},
-                  out.mutable_raw(),
-                  static_cast<std::int64_t>(size_of(out.dtype())),
-                  shape[axis],
-                  attrs.flag("reverse")};
+  const Walk walk{scanner,           {in[0]->raw(), in.size() > 1 ? in[1]->raw() : nullptr},
+                  out.mutable_raw(), static_cast<std::int64_t>(size_of(out.dtype())),
+                  shape[axis],       attrs.flag("reverse")};
   const std::int64_t outer = total / walk.length / inner;
 
   if (inner == 1 && outer < 4 && walk.length >= kLongLane && scanner.merge) {

@@ -140,8 +140,7 @@ void require_floating(const char* op, DType dtype, Location where) {
 }  // namespace
 
 Var random_bits(const Operand& key, const Operand& counter, const Shape& shape, int bits) {
-  return key.tape().record(kRandomBits, {key, counter},
-                           {{"shape", IntList(shape)}, {"bits", std::int64_t{bits}}});
+  return key.tape().record(kRandomBits, {key, counter}, {{"shape", IntList(shape)}, {"bits", std::int64_t{bits}}});
 }
 
 Var normal_quantile(const Operand& p) { return p.tape().record(kNormalQuantile, {p}); }
@@ -150,8 +149,7 @@ Generator::Generator(std::uint64_t seed, std::string_view name)
     : key(std::string(name) + ".key", Tensor::of<std::int64_t>({}, {static_cast<std::int64_t>(seed)})),
       counter(std::string(name) + ".counter", Tensor::zeros({}, DType::i64)) {}
 
-Var uniform(Tape& tape, const Generator& generator, const Shape& shape, const UniformOptions& options,
-            Location where) {
+Var uniform(Tape& tape, const Generator& generator, const Shape& shape, const UniformOptions& options, Location where) {
   require_floating("uniform", options.dtype, where);
   if (!(options.lo <= options.hi) || !std::isfinite(options.lo) || !std::isfinite(options.hi)) {
     throw UsageError(fmt::format("uniform: lo must not exceed hi and both must be finite, got {} and {}. ({})",
@@ -164,9 +162,9 @@ Var uniform(Tape& tape, const Generator& generator, const Shape& shape, const Un
   if (options.lo == 0 && options.hi == 1) return unit;
   const Var x = unit * (options.hi - options.lo) + options.lo;
   // The sum may round up to hi, which is outside.
-  const double below = narrow ? static_cast<double>(std::nextafter(static_cast<float>(options.hi),
-                                                                   static_cast<float>(options.lo)))
-                              : std::nextafter(options.hi, options.lo);
+  const double below =
+      narrow ? static_cast<double>(std::nextafter(static_cast<float>(options.hi), static_cast<float>(options.lo)))
+             : std::nextafter(options.hi, options.lo);
   return ebb::where(less(x, options.hi), x, below);
 }
 

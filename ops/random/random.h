@@ -1,9 +1,9 @@
 // Random numbers as ops. random_bits is a pure function of a key and a counter; everything else is made of it.
 //
-// The counter is a State that every draw moves on by one: two draws of a step differ, the next step draws new numbers, a
-// recomputation of a recorded draw the same ones, and a checkpoint that holds the States goes on where it left off. Only
-// integer arithmetic and + - * / sqrt are used, so every instruction set, compiler and number of threads gives the same
-// bits.
+// The counter is a State that every draw moves on by one: two draws of a step differ, the next step draws new numbers,
+// a recomputation of a recorded draw the same ones, and a checkpoint that holds the States goes on where it left off.
+// Only integer arithmetic and + - * / sqrt are used, so every instruction set, compiler and number of threads gives the
+// same bits.
 #pragma once
 
 #include <ebb/engine/tape/structural.h>
@@ -19,7 +19,8 @@ namespace ebb {
 ///
 /// Shapes    key, counter i64 [] -> i64 of `shape`.
 /// Gradient  none.
-/// Throws    ShapeError unless key and counter are scalars; DTypeError unless they are i64; UsageError unless bits is in
+/// Throws    ShapeError unless key and counter are scalars; DTypeError unless they are i64; UsageError unless bits is
+/// in
 ///           1 .. 63.
 Var random_bits(const Operand& key, const Operand& counter, const Shape& shape, int bits);
 
@@ -62,7 +63,8 @@ struct NormalOptions {
 Var normal(Tape& tape, const Generator& generator, const Shape& shape, const NormalOptions& options = {},
            Location where = Location::current());
 
-/// true with probability p, to 2^-53: the mask of a dropout is where(bernoulli(tape, generator, x.shape(), 1 - p), ...).
+/// true with probability p, to 2^-53: the mask of a dropout is where(bernoulli(tape, generator, x.shape(), 1 - p),
+/// ...).
 ///
 /// Throws    UsageError unless 0 <= p <= 1.
 Var bernoulli(Tape& tape, const Generator& generator, const Shape& shape, double p,

@@ -24,12 +24,12 @@ extern const std::array<ArgTable, 1> kArgTables;
 
 namespace {
 
-constexpr std::int64_t kBlock = 4096;         // elements whose extremum is found at once
-constexpr std::int64_t kShort = 32;           // runs up to here are searched one by one
-constexpr std::int64_t kTile = 256;           // columns side by side
-constexpr std::int64_t kGrain = 16 * 1024;    // elements worth a thread
-constexpr std::int64_t kPiece = 64 * 1024;    // elements of a lone run that are worth a thread
-constexpr std::int64_t kManyRows = 1 << 30;   // rows whose number an int32 holds
+constexpr std::int64_t kBlock = 4096;        // elements whose extremum is found at once
+constexpr std::int64_t kShort = 32;          // runs up to here are searched one by one
+constexpr std::int64_t kTile = 256;          // columns side by side
+constexpr std::int64_t kGrain = 16 * 1024;   // elements worth a thread
+constexpr std::int64_t kPiece = 64 * 1024;   // elements of a lone run that are worth a thread
+constexpr std::int64_t kManyRows = 1 << 30;  // rows whose number an int32 holds
 
 template <class T>
 bool is_nan(T x) {
@@ -127,8 +127,8 @@ void run_arg_of(KernelCall& call, bool largest, const Row& extremum) {
     return;
   }
 
-  const ArgTable& table = *per_isa(base::kArgTables, avx2::kArgTables, avx512::kArgTables,
-                                   0)[static_cast<std::size_t>(active_isa())];
+  const ArgTable& table =
+      *per_isa(base::kArgTables, avx2::kArgTables, avx512::kArgTables, 0)[static_cast<std::size_t>(active_isa())];
   const ArgColumns columns = (largest ? table.largest : table.smallest)[static_cast<std::size_t>(x.dtype())];
   const std::size_t axis = plan.row_axis(true);
   const std::int64_t segment = axis < plan.rank() ? std::min(plan.size(axis), kManyRows) : 1;

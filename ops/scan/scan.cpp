@@ -49,11 +49,10 @@ std::vector<Example> examples() {
     return Example{std::vector<Example::Input>(arity, {shape}), {{"axis", axis}, {"reverse", reverse}}};
   };
   return {
-      along({7}, 0, false),         along({5}, 0, true),           along({1}, 0, false),
-      along({3, 4}, 0, false),      along({3, 4}, 0, true),        along({6, 3}, 1, false),
-      along({2, 3, 4}, 1, true),    along({9, 5}, 1, true),        along({0, 3}, 0, false),
-      along({3, 0}, 0, true),       along({40, 300}, 0, false),    along({33, 70}, 1, false),
-      along({2, 17, 300}, 1, true), along({3, 70000}, 1, false),   along({70001}, 0, true),
+      along({7}, 0, false),         along({5}, 0, true),         along({1}, 0, false),       along({3, 4}, 0, false),
+      along({3, 4}, 0, true),       along({6, 3}, 1, false),     along({2, 3, 4}, 1, true),  along({9, 5}, 1, true),
+      along({0, 3}, 0, false),      along({3, 0}, 0, true),      along({40, 300}, 0, false), along({33, 70}, 1, false),
+      along({2, 17, 300}, 1, true), along({3, 70000}, 1, false), along({70001}, 0, true),
   };
 }
 

@@ -15,9 +15,9 @@
 namespace ebb {
 namespace {
 
-constexpr std::int64_t kGrain = 1 << 14;    // elements worth a thread
-constexpr std::int64_t kTogether = 16;      // lanes side by side that are read together
-constexpr std::int64_t kCounted = 128;      // elements from which on counting digits pays
+constexpr std::int64_t kGrain = 1 << 14;  // elements worth a thread
+constexpr std::int64_t kTogether = 16;    // lanes side by side that are read together
+constexpr std::int64_t kCounted = 128;    // elements from which on counting digits pays
 
 template <class T>
 using KeyOf = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
@@ -118,7 +118,8 @@ const Row kArgsort{
             call.fail_dtype("does not take bool", "Convert it with cast(x, DType::i64).");
           }
           if (call.dtype(0) == DType::f32 && call.shape(0)[axis] > std::int64_t{0xffffffff}) {
-            call.fail_shape("f32 lanes of 2^32 elements and more cannot be sorted", "Convert x with cast(x, DType::f64).");
+            call.fail_shape("f32 lanes of 2^32 elements and more cannot be sorted",
+                            "Convert x with cast(x, DType::f64).");
           }
           return TensorType{call.shape(0), DType::i64};
         },
@@ -136,11 +137,11 @@ const Row kArgsort{
             return Example{{{shape, dtype, 50}}, {{"axis", axis}, {"descending", descending}}};
           };
           return std::vector<Example>{
-              along({7}, DType::f64, 0, false),          along({3, 5}, DType::f64, 1, true),
-              along({5, 3}, DType::f64, 0, false),       along({2, 40, 19}, DType::f64, 1, true),
-              along({0, 3}, DType::f64, 0, false),       along({3, 0}, DType::f64, 0, false),
-              along({3, 1000}, DType::f64, 1, false),    along({300, 3}, DType::i64, 0, true),
-              along({2, 100}, DType::i64, 1, false),     along({20000}, DType::f64, 0, true),
+              along({7}, DType::f64, 0, false),       along({3, 5}, DType::f64, 1, true),
+              along({5, 3}, DType::f64, 0, false),    along({2, 40, 19}, DType::f64, 1, true),
+              along({0, 3}, DType::f64, 0, false),    along({3, 0}, DType::f64, 0, false),
+              along({3, 1000}, DType::f64, 1, false), along({300, 3}, DType::i64, 0, true),
+              along({2, 100}, DType::i64, 1, false),  along({20000}, DType::f64, 0, true),
           };
         },
 };

@@ -11,8 +11,8 @@ struct SortOptions {
   bool descending = false;
 };
 
-/// The places of x's elements in sorted order along an axis, as i64. Stable: equal elements, as 0 and -0 are, keep their
-/// order, in a descending sort too. NaN comes last, either way.
+/// The places of x's elements in sorted order along an axis, as i64. Stable: equal elements, as 0 and -0 are, keep
+/// their order, in a descending sort too. NaN comes last, either way.
 ///
 /// Shapes    x [...] -> the same.
 /// Gradient  none.

@@ -33,9 +33,11 @@ TEST(RandomOps, KnownNumbers) {
   const Tensor u = uniform(tape, generator, {3}).value();
   const Tensor n = normal(tape, generator, {3}).value();
   const Tensor b = random_bits(tape.read(generator.key), tape.read(generator.counter), {3}, 63).value();
-  EXPECT_TRUE(identical(u, Tensor::of<float>({3}, {14936070.0F / 0x1p24F, 15010318.0F / 0x1p24F, 9826850.0F / 0x1p24F})));
+  EXPECT_TRUE(
+      identical(u, Tensor::of<float>({3}, {14936070.0F / 0x1p24F, 15010318.0F / 0x1p24F, 9826850.0F / 0x1p24F})));
   EXPECT_TRUE(identical(n, Tensor::of<float>({3}, {-1.91963144F, -0.6439555F, -0.762789237F})));
-  EXPECT_TRUE(identical(b, Tensor::of<std::int64_t>({3}, {5077495124349026919, 361834908416707483, 7890966431764471993})));
+  EXPECT_TRUE(
+      identical(b, Tensor::of<std::int64_t>({3}, {5077495124349026919, 361834908416707483, 7890966431764471993})));
 }
 
 TEST(RandomOps, EachDrawOfAStepIsNewAndSoIsTheNextStep) {
