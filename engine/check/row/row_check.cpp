@@ -53,7 +53,7 @@ class Check {
     bool good = require(!row_.name.empty(), "it has no name");
     good &= require(row_.kind != Kind::source, "a source has no inputs, there is nothing to check");
     good &= require(row_.type != nullptr, "it has no type rule");
-    good &= require(row_.arity == -1 || row_.arity > 0, "its arity is neither -1 nor positive");
+    good &= require(row_.arity >= -1, "its arity is below -1");
     good &= require(callable(row_) || !options_.samples.empty(), "it has neither examples, nor lanes and an oracle");
     good &= require(row_.oracle || options_.oracle, "it has no oracle: nothing says that its value is right");
     if (row_.expression) {
