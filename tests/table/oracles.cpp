@@ -2,6 +2,7 @@
 // index.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numeric>
 
@@ -131,6 +132,9 @@ Expected scan(const Row& row, const Inputs& in, const Attrs& attrs, DType dtype)
       const long double b = row.name == "cumsum" ? in[0].at[i] : row.name == "cumprod" ? 0 : in[1].at[i];
       value = a * value + b;
       size = std::abs(a) * size + std::abs(b);
+      // What has left the range of the carry does not come back; what was denormal has lost its digits.
+      if (std::abs(value) > std::numeric_limits<double>::max()) value = std::copysign(INFINITY, value);
+      if (value != 0 && std::abs(value) < std::numeric_limits<double>::min()) size = INFINITY;
       out.value.at[i] = value;
       out.scale[i] = size * static_cast<long double>(dtype == DType::f64 ? k + 1 : 1);
     }
