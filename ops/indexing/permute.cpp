@@ -1,7 +1,7 @@
 #include <ebb/ops/indexing/permute.h>
 
+#include <ebb/engine/tensor/strided.h>
 #include <ebb/ops/composition.h>
-#include <ebb/ops/indexing/strided.h>
 #include <fmt/format.h>
 
 #include <array>

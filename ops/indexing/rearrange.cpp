@@ -1,6 +1,8 @@
 #include <ebb/ops/indexing/rearrange.h>
 
 #include <ebb/ops/composition.h>
+#include <ebb/ops/elementwise/elementwise.h>
+#include <ebb/ops/indexing/iota.h>
 #include <ebb/ops/indexing/slice.h>
 #include <fmt/format.h>
 
@@ -60,6 +62,19 @@ Vars pieces_of(const Operand& x, std::span<const std::int64_t> sizes, int axis) 
     start += size;
   }
   return out;
+}
+
+// x where compare(j, i + diagonal), 0 elsewhere.
+Var triangle(const Row& row, const Operand& x, std::int64_t diagonal, Var (*compare)(const Operand&, const Operand&)) {
+  Tape& tape = x.tape();
+  const auto scope = tape.scope(row.name, x.where());
+  const Arguments call(row, {x});
+  const Shape shape = call.shape(0);
+  if (shape.rank() < 2) call.fail_shape("a triangle needs two axes");
+  if (call.dtype(0) == DType::boolean) call.fail_dtype("does not take bool", "Convert it with cast(x, DType::i64).");
+  const std::int64_t rows = shape[shape.rank() - 2];
+  const Var first = reshape(iota(tape, rows), Shape{rows, 1});
+  return where(compare(iota(tape, shape[shape.rank() - 1]), first + diagonal), x, 0);
 }
 
 }  // namespace
@@ -207,6 +222,16 @@ Var roll(const Operand& x, const IntList& shifts, const IntList& axes) {
     out = concat({slice_axis(out, at, n - shift, n), slice_axis(out, at, 0, n - shift)}, at);
   }
   return out;
+}
+
+Var tril(const Operand& x, std::int64_t diagonal) {
+  static constexpr Row kTril = composition("tril");
+  return triangle(kTril, x, diagonal, less_equal);
+}
+
+Var triu(const Operand& x, std::int64_t diagonal) {
+  static constexpr Row kTriu = composition("triu");
+  return triangle(kTriu, x, diagonal, greater_equal);
 }
 
 }  // namespace ebb

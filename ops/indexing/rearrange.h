@@ -59,4 +59,14 @@ Var repeat(const Operand& x, std::int64_t times, int axis);
 /// Example   roll(x, {1}, {0});   // [1, 2, 3] -> [3, 1, 2]
 Var roll(const Operand& x, const IntList& shifts, const IntList& axes);
 
+/// The lower triangle of the last two axes, 0 above: elements [i, j] with j - i <= diagonal.
+///
+/// Throws    ShapeError if x has fewer than two axes; DTypeError for bool.
+Var tril(const Operand& x, std::int64_t diagonal = 0);
+
+/// The upper triangle of the last two axes, 0 below: elements [i, j] with j - i >= diagonal.
+///
+/// Throws    as tril.
+Var triu(const Operand& x, std::int64_t diagonal = 0);
+
 }  // namespace ebb

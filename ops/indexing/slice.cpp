@@ -1,8 +1,8 @@
 #include <ebb/ops/indexing/slice.h>
 
+#include <ebb/engine/tensor/strided.h>
 #include <ebb/ops/composition.h>
 #include <ebb/ops/indexing/permute.h>
-#include <ebb/ops/indexing/strided.h>
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -97,6 +97,15 @@ TEST_F(Rearrange, RollComesBackAtTheOtherEnd) {
   EXPECT_EQ(roll(tape.leaf(iota({0})), {1}, {0}).shape(), (Shape{0}));
 }
 
+TEST_F(Rearrange, Triangles) {
+  EXPECT_EQ(values(tril(x + 1)), (I{1, 0, 0, 4, 5, 0}));
+  EXPECT_EQ(values(tril(x + 1, 1)), (I{1, 2, 0, 4, 5, 6}));
+  EXPECT_EQ(values(triu(x + 1)), (I{1, 2, 3, 0, 5, 6}));
+  EXPECT_EQ(values(triu(x + 1, -1)), values(x + 1));
+  EXPECT_EQ(tril(tape.leaf(Tensor::zeros({2, 0, 3}))).shape(), (Shape{2, 0, 3}));
+  expect_error<ShapeError>([&] { tril(line); }, "tril: a triangle needs two axes; got i64[5] (%1).");
+}
+
 TEST_F(Rearrange, FlipReadsBackwards) {
   EXPECT_EQ(values(flip(x, {-1})), (I{2, 1, 0, 5, 4, 3}));
   EXPECT_EQ(values(flip(x, {0, 1})), (I{5, 4, 3, 2, 1, 0}));
