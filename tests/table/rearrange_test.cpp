@@ -167,6 +167,7 @@ TEST_F(Rearrange, DerivativesAreRight) {
        [](const Var& v) {
          return split(v, {1, 2}, 1)[1] * 2.0;
        }},
+      {"triu", [](const Var& v) { return triu(v, 1); }},
       {"tile",
        [](const Var& v) {
          return tile(v, {2, 1, 3});
