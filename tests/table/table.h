@@ -50,4 +50,8 @@ bool has_oracle(const Row& row);
 /// `got` may be off by `ulp` units in the last place of a value of size `scale`; a denormal may be 0.
 bool within_ulp(double got, long double want, long double scale, double ulp, DType dtype);
 
+/// The value of a formula, as rows print it, with letters standing for inputs. Throws std::runtime_error for text that is
+/// no formula.
+long double evaluate(std::string_view formula, const std::map<char, long double>& values);
+
 }  // namespace ebb::test
