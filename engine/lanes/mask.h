@@ -7,7 +7,8 @@
 
 namespace ebb::EBB_ISA {
 
-#if defined(__x86_64__)
+// Of an op from outside of the library any set may be in force: there the pack library's own functions serve.
+#if defined(__x86_64__) && !defined(EBB_ISA_own)
 inline __m128i as_integers(__m128 v) { return _mm_castps_si128(v); }
 inline __m128i as_integers(__m128d v) { return _mm_castpd_si128(v); }
 inline __m128i as_integers(__m128i v) { return v; }
@@ -35,7 +36,7 @@ template <class T>
 inline void store_mask(const Mask<T>& mask, bool* to) {
 #if defined(__x86_64__) && defined(EBB_ISA_avx512)
   store_low<T>(to, _mm_maskz_set1_epi8(mask.data, 1));
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) && !defined(EBB_ISA_own)
 #if defined(EBB_ISA_avx2)
   const __m256i lanes = as_integers(mask.data);
   __m128i bytes = _mm_packs_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
@@ -57,7 +58,7 @@ inline Mask<T> load_mask(const bool* from) {
 #if defined(__x86_64__) && defined(EBB_ISA_avx512)
   const __m128i bytes = load_low<T>(from);
   return Mask<T>(static_cast<typename Mask<T>::register_type>(_mm_test_epi8_mask(bytes, bytes)));
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) && !defined(EBB_ISA_own)
   const __m128i set = _mm_cmpgt_epi8(load_low<T>(from), _mm_setzero_si128());
 #if defined(EBB_ISA_avx2)
   const __m256i lanes = sizeof(T) == 8 ? _mm256_cvtepi8_epi64(set) : _mm256_cvtepi8_epi32(set);

@@ -1,10 +1,16 @@
 // Packs of one instruction set: the types that lane kernels compute with.
 //
-// Included only by files that are compiled once per instruction set. The arch is part of every type's name, so the
-// linker can never take a function of one set for that of another.
+// The library includes it only in files that it compiles once per instruction set. The arch is part of every type's
+// name, so the linker can never take a function of one set for that of another. Outside of the library there is one
+// set, `own`: what the compiler's flags allow.
 #pragma once
 
 #include <xsimd/xsimd.hpp>
+
+#ifndef EBB_ISA
+#define EBB_ISA own
+#define EBB_ISA_own 1
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -19,7 +25,7 @@ namespace ebb::EBB_ISA {
 using Arch = xsimd::avx512bw;
 #elif defined(EBB_ISA_avx2) && defined(__x86_64__)
 using Arch = xsimd::fma3<xsimd::avx2>;
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) && !defined(EBB_ISA_own)
 using Arch = xsimd::sse2;
 #else
 using Arch = xsimd::default_arch;
@@ -47,7 +53,7 @@ inline void stream(T* to, const Pack<T>& pack) {
   } else {
     _mm256_stream_pd(reinterpret_cast<double*>(to), pack);
   }
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) && !defined(EBB_ISA_own)
   if constexpr (sizeof(T) == 4) {
     _mm_stream_ps(reinterpret_cast<float*>(to), pack);
   } else {
@@ -67,7 +73,7 @@ inline Wide widened(const Pack<float>& x) {
   return {_mm512_cvtps_pd(_mm512_castps512_ps256(x)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1))};
 #elif defined(EBB_ISA_avx2) && defined(__x86_64__)
   return {_mm256_cvtps_pd(_mm256_castps256_ps128(x)), _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1))};
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) && !defined(EBB_ISA_own)
   return {_mm_cvtps_pd(x), _mm_cvtps_pd(_mm_movehl_ps(x, x))};
 #else
   alignas(64) float in[kWidth<float>];
@@ -82,7 +88,7 @@ inline Pack<float> narrowed(const Pack<double>& low, const Pack<double>& high) {
   return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
 #elif defined(EBB_ISA_avx2) && defined(__x86_64__)
   return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low));
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) && !defined(EBB_ISA_own)
   return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
 #else
   alignas(64) double in[kWidth<float>];

@@ -122,7 +122,7 @@ void Tape::cut(const Mark& mark) {
   }
   for (; !pending_steps_.empty() && pending_steps_.back() >= end; pending_steps_.pop_back()) loop_->pop_step();
   if (loop_ && loop_->empty()) loop_->clear();
-  std::erase_if(literals_, [&](const Literal& literal) { return literal.node >= end; });
+  while (!literals_.empty() && literals_.back().node >= end) literals_.pop_back();
   nodes_.truncate(mark.nodes);
   edges_.resize(mark.edges);
   attrs_.truncate(mark.attrs);

@@ -1,6 +1,8 @@
 // Reading a formula back: the grammar of what symbols print, by precedence.
+#include <cctype>
 #include <cmath>
 #include <stdexcept>
+#include <string>
 
 #include "tests/table/table.h"
 
