@@ -56,8 +56,7 @@ struct Map {
   }
 
   template <unsigned Steps, std::size_t... K>
-  static void run_row(std::int64_t n, bool streamed, Out* out,
-                                             const typename In<T, O::kForm, K>::Element*... in) {
+  static void run_row(std::int64_t n, bool streamed, Out* out, const typename In<T, O::kForm, K>::Element*... in) {
     constexpr const auto& op = std::get<I>(kOps);
     const std::tuple fixed{In<T, O::kForm, K>::fill(in)...};
     auto compute = [&](const auto*... from) {

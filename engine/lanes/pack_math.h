@@ -33,8 +33,8 @@ struct Format<float> {
   static constexpr std::array kHalfPi{0x1.92p+0F, 0x1.fb4p-12F, 0x1.444p-24F, 0x1.68cp-39F, 0x1.1a6264p-54F};
   static constexpr std::size_t kExpTerms = 6, kLogTerms = 4, kSinTerms = 4, kCosTerms = 4, kErfTerms = 12;
   static constexpr std::array kAtan{-0.333333069F, 0.19998183F, -0.142395327F, 0.105698288F, -0.0602630523F};
-  static constexpr std::array kTailFit{0.755285131F,    -0.607896658F,  0.38713738F,     -0.186521302F,
-                                       0.0603974414F,   -7.54527273e-3F, -3.48832826e-3F, 1.64608819e-3F,
+  static constexpr std::array kTailFit{0.755285131F,   -0.607896658F,   0.38713738F,     -0.186521302F,
+                                       0.0603974414F,  -7.54527273e-3F, -3.48832826e-3F, 1.64608819e-3F,
                                        1.69712478e-4F, -2.34046019e-4F, -5.24254626e-5F};
 };
 
@@ -49,17 +49,17 @@ struct Format<double> {
   static constexpr double kTail = 39.5;
   static constexpr std::array kHalfPi{0x1.921fb544p+0, 0x1.0b4611a6p-34, 0x1.3198a2ep-69, 0x1.b839a252049c1p-104};
   static constexpr std::size_t kExpTerms = 12, kLogTerms = 11, kSinTerms = 8, kCosTerms = 8, kErfTerms = 21;
-  static constexpr std::array kAtan{-0.33333333333333324, 0.19999999999997014,  -0.14285714285329708,
-                                    0.11111111085322109,  -0.09090908059031191, 0.076922810999377433,
-                                    -0.066662052599765262, 0.058768340046141607, -0.05217312574061591,
-                                    0.04499500728984032,  -0.033387824501211952, 0.015113765096600925};
+  static constexpr std::array kAtan{-0.33333333333333324,  0.19999999999997014,   -0.14285714285329708,
+                                    0.11111111085322109,   -0.09090908059031191,  0.076922810999377433,
+                                    -0.066662052599765262, 0.058768340046141607,  -0.05217312574061591,
+                                    0.04499500728984032,   -0.033387824501211952, 0.015113765096600925};
   static constexpr std::array kTailFit{
-      0.75528513041575148,    -0.60789664197189176,  0.38713740074221911,    -0.18652185795969381,
-      0.060396574890687965,   -7.5401889656082639e-3, -3.4796923620208922e-3, 1.6308184421763136e-3,
-      1.333442518716509e-4,   -2.3109482118101651e-4, -1.9078547665539692e-6, 3.5144197913941921e-5,
-      7.149674034716206e-7,   -5.9189528855161335e-6, -6.2505946406087636e-7, 1.019938768118178e-6,
-      2.6361014617832636e-7,  -1.5444329754008877e-7, -7.6362212055757674e-8, 1.4712485024685243e-8,
-      1.3950083680528569e-8,  3.0469175279772778e-11, -9.8244531796909769e-10};
+      0.75528513041575148,   -0.60789664197189176,   0.38713740074221911,    -0.18652185795969381,
+      0.060396574890687965,  -7.5401889656082639e-3, -3.4796923620208922e-3, 1.6308184421763136e-3,
+      1.333442518716509e-4,  -2.3109482118101651e-4, -1.9078547665539692e-6, 3.5144197913941921e-5,
+      7.149674034716206e-7,  -5.9189528855161335e-6, -6.2505946406087636e-7, 1.019938768118178e-6,
+      2.6361014617832636e-7, -1.5444329754008877e-7, -7.6362212055757674e-8, 1.4712485024685243e-8,
+      1.3950083680528569e-8, 3.0469175279772778e-11, -9.8244531796909769e-10};
 };
 
 template <class T, class A>
@@ -162,8 +162,8 @@ struct PackMath<xsimd::batch<T, A>> {
     const P a = abs(x);
     const auto [n, r] = reduced(a);
     const P t = expm1(a);
-    const P y = select(a < P(F::kOne), P(T(0.5)) * (t + t / (t + P(T(1)))),
-                       scaled(small_expm1(r) + P(T(1)), n - P(T(1))));
+    const P y =
+        select(a < P(F::kOne), P(T(0.5)) * (t + t / (t + P(T(1)))), scaled(small_expm1(r) + P(T(1)), n - P(T(1))));
     return y | sign_of(x);
   }
   static P cosh(const P& x) {
@@ -195,9 +195,7 @@ struct PackMath<xsimd::batch<T, A>> {
     const P low = select(x < P(F::kExpLow), P(F::kExpLow), x);  // not infinity times 0
     return select(x < P(T(0)), scaled(low * (m * at_abs), n), x * at_abs);
   }
-  static P softplus(const P& x) {
-    return select(x < P(T(0)), P(T(0)), x) + log1p(exp(abs(x) | P(T(-0.0))));
-  }
+  static P softplus(const P& x) { return select(x < P(T(0)), P(T(0)), x) + log1p(exp(abs(x) | P(T(-0.0)))); }
 
   // --- logarithms ----------------------------------------------------------------------------------------------------
 
@@ -267,8 +265,7 @@ struct PackMath<xsimd::batch<T, A>> {
     const P z = r * r;
     const P half = P(T(0.5)) * z;
     const P whole = P(T(1)) - half;
-    return {r + r * z * polynomial(z, kSin), whole + ((P(T(1)) - whole) - half + z * z * polynomial(z, kCos)),
-            bits(t)};
+    return {r + r * z * polynomial(z, kSin), whole + ((P(T(1)) - whole) - half + z * z * polynomial(z, kCos)), bits(t)};
   }
   // Where n is odd; and the sign bit where n / 2 is.
   static M odd(const U& n) { return real((n & U(Bits{1})) << F::kMantissa) > P(T(0)); }

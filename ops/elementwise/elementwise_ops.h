@@ -63,18 +63,14 @@ inline constexpr auto kElementwiseOps = [] {
       binary(
           "maximum", {.takes = Takes::numbers, .commutative = true},
           [](auto a, auto b) { return select(differ(a, a), a, select(a > b, a, b)); },
-          [](const auto& g) {
-            return where(equal(g.in[0], g.in[1]), 0.5 * g.ct, where(g.in[0] > g.in[1], g.ct, 0.0));
-          },
+          [](const auto& g) { return where(equal(g.in[0], g.in[1]), 0.5 * g.ct, where(g.in[0] > g.in[1], g.ct, 0.0)); },
           [](const auto& g) {
             return where(equal(g.in[0], g.in[1]), 0.5 * g.ct, where(g.in[1] > g.in[0], g.ct, 0.0));
           }),
       binary(
           "minimum", {.takes = Takes::numbers, .commutative = true},
           [](auto a, auto b) { return select(differ(a, a), a, select(a < b, a, b)); },
-          [](const auto& g) {
-            return where(equal(g.in[0], g.in[1]), 0.5 * g.ct, where(g.in[0] < g.in[1], g.ct, 0.0));
-          },
+          [](const auto& g) { return where(equal(g.in[0], g.in[1]), 0.5 * g.ct, where(g.in[0] < g.in[1], g.ct, 0.0)); },
           [](const auto& g) {
             return where(equal(g.in[0], g.in[1]), 0.5 * g.ct, where(g.in[1] < g.in[0], g.ct, 0.0));
           }),
@@ -97,9 +93,11 @@ inline constexpr auto kElementwiseOps = [] {
       test("isfinite", {}, [](auto x) { return x - x == lit(x, 0); }),
       test("isnan", {}, [](auto x) { return differ(x, x); }),
       binary(
-          "logical_and", {.takes = Takes::booleans, .commutative = true}, [](auto a, auto b) { return both(a, b); }, kLogic, kLogic),
+          "logical_and", {.takes = Takes::booleans, .commutative = true}, [](auto a, auto b) { return both(a, b); },
+          kLogic, kLogic),
       binary(
-          "logical_or", {.takes = Takes::booleans, .commutative = true}, [](auto a, auto b) { return either(a, b); }, kLogic, kLogic),
+          "logical_or", {.takes = Takes::booleans, .commutative = true}, [](auto a, auto b) { return either(a, b); },
+          kLogic, kLogic),
       unary(
           "logical_not", {.takes = Takes::booleans}, [](auto a) { return opposite(a); }, kLogic),
       choice(

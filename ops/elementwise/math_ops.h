@@ -24,8 +24,7 @@ inline constexpr auto kMathOps = [] {
       unary(
           "sin", {.ulp = 2}, [](auto x) { return lane::sin(x); }, [](const auto& g) { return g.ct * cos(g.in[0]); }),
       unary(
-          "cos", {.ulp = 2}, [](auto x) { return lane::cos(x); },
-          [](const auto& g) { return -(g.ct * sin(g.in[0])); }),
+          "cos", {.ulp = 2}, [](auto x) { return lane::cos(x); }, [](const auto& g) { return -(g.ct * sin(g.in[0])); }),
       unary(
           "tan", {.lo = -1.2, .hi = 1.2, .ulp = 4}, [](auto x) { return lane::tan(x); },
           [](const auto& g) { return g.ct * (1.0 + square(g.out)); }),
@@ -69,9 +68,7 @@ inline constexpr auto kMathOps = [] {
       binary(
           "elu", {.margin = 0.1, .ulp = 3},
           [](auto x, auto alpha) { return select(x > lit(x, 0), x, alpha * lane::expm1(x)); },
-          [](const auto& g) {
-            return where(g.in[0] > 0.0, g.ct, g.ct * g.in[1] * exp(clamp_max(g.in[0], 0.0)));
-          },
+          [](const auto& g) { return where(g.in[0] > 0.0, g.ct, g.ct * g.in[1] * exp(clamp_max(g.in[0], 0.0))); },
           [](const auto& g) { return where(g.in[0] > 0.0, 0.0, g.ct * expm1(clamp_max(g.in[0], 0.0))); }),
       // 0^0 is 1, with gradient 0 on both sides. What is divided by, or taken the logarithm of, is kept off 0 there.
       binary(

@@ -86,7 +86,8 @@ TEST(Lanes, InstructionSetsAgree) {
   for_lanes([&](const Row& row, DType dtype, const std::string& what) {
     const Tensor base = run(row, dtype, Isa::base, 0, kN);
     for (const Isa isa : other_sets()) {
-      expect_same(run(row, dtype, isa, 0, kN), base, what + " on " + std::string(kIsaNames[static_cast<std::size_t>(isa)]));
+      expect_same(run(row, dtype, isa, 0, kN), base,
+                  what + " on " + std::string(kIsaNames[static_cast<std::size_t>(isa)]));
       ++checked;
     }
   });

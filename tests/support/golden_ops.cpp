@@ -90,12 +90,16 @@ const std::map<std::string, GoldenOp, std::less<>>& golden_ops() {
       {"logsigmoid", unary<logsigmoid>},
       {"leaky_relu", [](Args a, const Json& j) { return leaky_relu(a[0], j.at("negative_slope").get<double>()); }},
       {"elu", [](Args a, const Json& j) { return elu(a[0], j.at("alpha").get<double>()); }},
-      {"gelu", [](Args a, const Json& j) { return gelu(a[0], j.at("approximate") == "tanh" ? Gelu::tanh : Gelu::none); }},
+      {"gelu",
+       [](Args a, const Json& j) { return gelu(a[0], j.at("approximate") == "tanh" ? Gelu::tanh : Gelu::none); }},
       {"softplus",
        [](Args a, const Json& j) {
          return softplus(a[0], {j.at("beta").get<double>(), j.at("threshold").get<double>()});
        }},
-      {"clamp", [](Args a, const Json& j) { return clamp(a[0], {bound(j, "min"), bound(j, "max")}); }},
+      {"clamp",
+       [](Args a, const Json& j) {
+         return clamp(a[0], {bound(j, "min"), bound(j, "max")});
+       }},
       {"pow_scalar", [](Args a, const Json& j) { return pow(a[0], j.at("exponent").get<double>()); }},
       {"identity", [](Args a, const Json&) { return a[0]; }},
       {"add", binary<add>},

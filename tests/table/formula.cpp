@@ -13,10 +13,11 @@ using Real = long double;
 
 const std::map<std::string_view, Real (*)(Real)>& functions() {
   static const std::map<std::string_view, Real (*)(Real)> table{
-      {"abs", std::fabs}, {"floor", std::floor}, {"ceil", std::ceil},   {"trunc", std::trunc}, {"round", std::nearbyint},
-      {"sqrt", std::sqrt}, {"exp", std::exp},    {"expm1", std::expm1}, {"log", std::log},     {"log1p", std::log1p},
-      {"sin", std::sin},   {"cos", std::cos},    {"tan", std::tan},     {"atan", std::atan},   {"sinh", std::sinh},
-      {"cosh", std::cosh}, {"tanh", std::tanh},  {"erf", std::erf},
+      {"abs", std::fabs},        {"floor", std::floor}, {"ceil", std::ceil}, {"trunc", std::trunc},
+      {"round", std::nearbyint}, {"sqrt", std::sqrt},   {"exp", std::exp},   {"expm1", std::expm1},
+      {"log", std::log},         {"log1p", std::log1p}, {"sin", std::sin},   {"cos", std::cos},
+      {"tan", std::tan},         {"atan", std::atan},   {"sinh", std::sinh}, {"cosh", std::cosh},
+      {"tanh", std::tanh},       {"erf", std::erf},
   };
   return table;
 }

@@ -16,8 +16,8 @@ Expected expected(const RowSample& sample, const std::vector<Dense>& inputs);
 /// True if there is an oracle for the row.
 bool has_oracle(const Row& row);
 
-/// The value of a formula, as rows print it, with letters standing for inputs. Throws std::runtime_error for text that is
-/// no formula.
+/// The value of a formula, as rows print it, with letters standing for inputs. Throws std::runtime_error for text that
+/// is no formula.
 long double evaluate(std::string_view formula, const std::map<char, long double>& values);
 
 }  // namespace ebb::test
