@@ -15,7 +15,7 @@
 #include <bit>
 #include <math.h>
 
-namespace ebb::lane {
+namespace ebb::EBB_ISA {
 
 /// What depends on the type alone.
 template <class T>
@@ -62,12 +62,16 @@ struct Format<double> {
       1.3950083680528569e-8, 3.0469175279772778e-11, -9.8244531796909769e-10};
 };
 
+}  // namespace ebb::EBB_ISA
+
+namespace ebb::lane {
+
 template <class T, class A>
 requires std::is_floating_point_v<T>
 struct PackMath<xsimd::batch<T, A>> {
   using P = xsimd::batch<T, A>;
   using M = xsimd::batch_bool<T, A>;
-  using F = Format<T>;
+  using F = EBB_ISA::Format<T>;
   using Bits = typename F::Bits;
   using U = xsimd::batch<Bits, A>;
   static constexpr T kInf = std::numeric_limits<T>::infinity();

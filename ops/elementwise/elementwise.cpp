@@ -81,9 +81,10 @@ Var softplus(const Operand& x, const SoftplusOptions& options) {
 Var gelu(const Operand& x, Gelu approximate) {
   if (approximate == Gelu::none) return detail::elementwise<"gelu">(x);
   const auto scope = x.tape().scope("gelu", x.where());
-  // 1 + tanh(u) = 2 sigmoid(2u), which does not cancel where x is negative.
+  // 1 + tanh(u) = 2 sigmoid(2u), which does not cancel where x is negative. Far out the cube would be infinite.
   const double scale = 1.5957691216057308;  // 2 sqrt(2 / pi)
-  return x * sigmoid(x * (scale + 0.044715 * scale * square(x)));
+  const Var near = clamp_max(clamp_min(x, -1e4), 1e4);
+  return x * sigmoid(near * (scale + 0.044715 * scale * square(near)));
 }
 
 Var clamp(const Operand& x, const ClampOptions& bounds) {
