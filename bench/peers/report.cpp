@@ -16,7 +16,7 @@ constexpr double kBeyondBytes = 20e6;
 
 double sample(Contender& contender, const std::string& phase) {
   contender.activate();
-  return sample([&] { run_phase(contender, phase); });
+  return bench::sample([&] { run_phase(contender, phase); });
 }
 
 struct Bars {
