@@ -23,6 +23,14 @@ struct Options {
   int rounds = 9;
 };
 
+#ifdef EBB_BENCH_LIBTORCH
+bool has_parameter(const std::string& row) { return libtorch_op_has_parameter(row); }
+std::unique_ptr<OpPeer> peer_of(const OpCall& call) { return make_libtorch_op(call); }
+#else
+bool has_parameter(const std::string&) { return false; }
+std::unique_ptr<OpPeer> peer_of(const OpCall&) { return nullptr; }
+#endif
+
 /// One row, called one way.
 class Case {
  public:
@@ -33,7 +41,13 @@ class Case {
     call_.row = row.name;
     call_.shape = {side, side};
     label_ = row.name;
+    call_.parameter = 0.25;
+    const bool parameter = has_parameter(call_.row);
     for (int i = 0; i < (reduction ? 1 : row.arity); ++i) {
+      if (parameter && i + 1 == row.arity) {
+        inputs_.emplace_back(call_.parameter);
+        break;
+      }
       const bool truth = !numbers || (row.signature == Signature::select && i == 0);
       Tensor x = Tensor::empty({side, side}, DType::f32);
       random.fill_uniform(x, truth ? 0 : row.domain.lo, truth ? 2 : row.domain.hi);
@@ -92,14 +106,6 @@ std::string compare(const Tensor& got, const std::vector<double>& want) {
     return "element " + std::to_string(i) + " is " + std::to_string(a) + ", the peer's is " + std::to_string(b);
   }
   return {};
-}
-
-std::unique_ptr<OpPeer> peer_of([[maybe_unused]] const OpCall& call) {
-#ifdef EBB_BENCH_LIBTORCH
-  return make_libtorch_op(call);
-#else
-  return nullptr;
-#endif
 }
 
 bool report(const Options& options) {

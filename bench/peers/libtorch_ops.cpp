@@ -51,9 +51,6 @@ const std::map<std::string, std::function<Tensor(In)>>& elementwise() {
       {"div", [](In x) { return at::div(x[0], x[1]); }},
       {"maximum", [](In x) { return at::maximum(x[0], x[1]); }},
       {"minimum", [](In x) { return at::minimum(x[0], x[1]); }},
-      {"clamp_min", [](In x) { return at::clamp_min(x[0], x[1]); }},
-      {"clamp_max", [](In x) { return at::clamp_max(x[0], x[1]); }},
-      {"leaky_relu", [](In x) { return at::prelu(x[0], x[1]); }},  // the nearest with a slope that is a tensor
       {"pow", [](In x) { return at::pow(x[0], x[1]); }},
       {"less", [](In x) { return at::lt(x[0], x[1]); }},
       {"less_equal", [](In x) { return at::le(x[0], x[1]); }},
@@ -67,6 +64,16 @@ const std::map<std::string, std::function<Tensor(In)>>& elementwise() {
       {"logical_or", [](In x) { return at::logical_or(x[0], x[1]); }},
       {"logical_not", [](In x) { return at::logical_not(x[0]); }},
       {"where", [](In x) { return at::where(x[0], x[1], x[2]); }},
+  };
+  return ops;
+}
+
+const std::map<std::string, std::function<Tensor(const Tensor&, double)>>& parametric() {
+  static const std::map<std::string, std::function<Tensor(const Tensor&, double)>> ops{
+      {"leaky_relu", [](const Tensor& x, double slope) { return at::leaky_relu(x, slope); }},
+      {"elu", [](const Tensor& x, double alpha) { return at::elu(x, alpha); }},
+      {"clamp_min", [](const Tensor& x, double bound) { return at::clamp_min(x, bound); }},
+      {"clamp_max", [](const Tensor& x, double bound) { return at::clamp_max(x, bound); }},
   };
   return ops;
 }
@@ -108,7 +115,14 @@ class LibtorchOp : public OpPeer {
 
 }  // namespace
 
+bool libtorch_op_has_parameter(const std::string& row) { return parametric().count(row) != 0; }
+
 std::unique_ptr<OpPeer> make_libtorch_op(const OpCall& call) {
+  if (libtorch_op_has_parameter(call.row)) {
+    const auto op = parametric().at(call.row);
+    const double parameter = call.parameter;
+    return std::make_unique<LibtorchOp>(call, [op, parameter](In x) { return op(x[0], parameter); });
+  }
   if (call.axes.empty()) {
     const auto found = elementwise().find(call.row);
     return found == elementwise().end() ? nullptr : std::make_unique<LibtorchOp>(call, found->second);

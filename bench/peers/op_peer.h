@@ -19,6 +19,7 @@ struct OpCall {
   std::vector<std::int64_t> shape;  // of every input
   std::vector<Input> inputs;
   std::vector<std::int64_t> axes;  // of a reduction; empty for other ops
+  double parameter = 0;            // the last argument, of an op whose peer takes a number there
 };
 
 class OpPeer {
@@ -29,6 +30,9 @@ class OpPeer {
   /// The elements of the latest run's result.
   virtual std::vector<double> result() const = 0;
 };
+
+/// True if the last argument of libtorch's op is a number, not a tensor.
+bool libtorch_op_has_parameter(const std::string& row);
 
 /// Null if libtorch has no such op.
 std::unique_ptr<OpPeer> make_libtorch_op(const OpCall& call);
