@@ -31,5 +31,8 @@
 #include <ebb/ops/indexing/indexing.h>
 #include <ebb/ops/linalg/matmul.h>
 #include <ebb/ops/loss/cross_entropy.h>
+#include <ebb/ops/random/random.h>
 #include <ebb/ops/reduction/reduction.h>
 #include <ebb/ops/rows.h>
+#include <ebb/ops/scan/scan.h>
+#include <ebb/ops/sorting/sorting.h>
