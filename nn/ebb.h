@@ -9,6 +9,8 @@
 #include <ebb/engine/dump/dump.h>
 #include <ebb/engine/dump/graph.h>
 #include <ebb/engine/error.h>
+#include <ebb/engine/io/npy.h>
+#include <ebb/engine/io/safetensors.h>
 #include <ebb/engine/random/philox.h>
 #include <ebb/engine/tape/grad.h>
 #include <ebb/engine/tape/structural.h>
