@@ -70,6 +70,47 @@ struct Reduce {
     if (taken > 0) carry(acc, total);
   }
 
+  static void each(const void* data, std::int64_t runs, std::int64_t stride, std::int64_t n, void* cells) {
+    const T* x = static_cast<const T*>(data);
+    Cell* const cell = static_cast<Cell*>(cells);
+    std::int64_t r = 0;
+    if (n <= kBlock) {  // up to the first carry: the carries of several runs go side by side
+      for (; r + kBeside <= runs; r += kBeside) beside(x + r * stride, stride, n, cell + r);
+    }
+    for (; r < runs; ++r) run(x + r * stride, 1, stride, n, cell + r);
+  }
+
+  // kBeside runs of at most kBlock elements: `run`, with every step of the tree a pack of runs.
+  static constexpr std::int64_t kBeside = 8;
+  static void beside(const T* x, std::int64_t stride, std::int64_t n, Cell* cells) {
+    Cell tree[kPartials][kBeside];
+    if (n < kPartials) {
+      for (std::int64_t j = 0; j < n; ++j) {
+        for (std::int64_t r = 0; r < kBeside; ++r) tree[j][r] = static_cast<Cell>(x[r * stride + j]);
+      }
+      for (std::int64_t j = n; j < kPartials; ++j) {
+        for (std::int64_t r = 0; r < kBeside; ++r) tree[j][r] = static_cast<Cell>(R::template init<T>());
+      }
+    } else {
+      alignas(64) T partial[kBeside][kPartials];
+      for (std::int64_t r = 0; r < kBeside; ++r) {
+        Pack<T> acc[kPacks];
+        for (Pack<T>& a : acc) a = Pack<T>(R::template init<T>());
+        take(x + r * stride, n, acc);
+        for (std::int64_t p = 0; p < kPacks; ++p) acc[p].store_aligned(partial[r] + p * kW);
+      }
+      for (std::int64_t j = 0; j < kPartials; ++j) {
+        for (std::int64_t r = 0; r < kBeside; ++r) tree[j][r] = static_cast<Cell>(partial[r][j]);
+      }
+    }
+    for (std::int64_t half = kPartials / 2; half > 0; half /= 2) {
+      for (std::int64_t j = 0; j < half; ++j) {
+        for (std::int64_t r = 0; r < kBeside; ++r) tree[j][r] = R::merge(tree[j][r], tree[j + half][r]);
+      }
+    }
+    for (std::int64_t r = 0; r < kBeside; ++r) cells[r] = R::merge(cells[r], tree[0][r]);
+  }
+
   [[gnu::always_inline]] static void take(const T* x, std::int64_t m, Pack<T>* acc) {
     std::int64_t k = 0;
     for (; k + kPartials <= m; k += kPartials) {
@@ -154,7 +195,7 @@ struct Reduce {
     for (std::int64_t i = 0; i < n; ++i) static_cast<T*>(out)[i] = static_cast<T>(R::finish(a[i], count));
   }
 
-  static constexpr Reducer kReducer{init, run, columns, merge, finish};
+  static constexpr Reducer kReducer{init, run, each, columns, merge, finish};
 };
 
 template <class R, bool integers>

@@ -135,8 +135,7 @@ void Loop::give_scratch() {
 }
 
 // What is the same for all blocks.
-void Loop::prepare(const Plan& plan) {
-  const std::size_t axis = plan.row_axis(reductions_ > 0);
+void Loop::prepare(const Plan& plan, std::size_t axis) {
   const auto row_of = [&](const Strides& strides) { return axis < plan.rank() ? strides[axis] : 0; };
   row_stride_ = row_of(plan.strides());
   for (std::size_t i = 0; i < sources_; ++i) {
@@ -231,12 +230,12 @@ void Loop::run() {
   if (!axes_) {
     for (std::size_t i = 0; i < sources_; ++i) plan.split_for(source_[i].tensor.shape());
   }
-  prepare(plan);
   reductions_ > 0 ? run_reductions(plan) : run_steps(plan);
 }
 
 // Without reductions every axis is kept: rows along the axis next to the innermost, or pieces of the only one.
 void Loop::run_steps(const Plan& plan) {
+  prepare(plan, plan.row_axis(false));
   const std::int64_t total = shape_.numel();
   const std::int64_t inner = plan.inner();
   const std::int64_t rows = total / inner;
@@ -279,6 +278,7 @@ void Loop::run_reductions(const Plan& plan) {
   const std::int64_t elements = shape_.numel();
   const std::int64_t cells = plan.outer_kept() * (plan.inner_reduced() ? 1 : plan.inner());
   const Cut cut(plan, elements, cells);
+  prepare(plan, cut.row_axis());
   const std::int64_t carry_size = cut.chunks * cells;
   CachedVector<std::int64_t> carry(static_cast<std::size_t>(carry_size) * reductions_);
   const auto cell_of = [&](std::size_t reduction, std::int64_t cell) {
@@ -288,9 +288,8 @@ void Loop::run_reductions(const Plan& plan) {
     std::byte* const scratch = thread_scratch(scratch_bytes_);
     for (std::int64_t task = begin * cut.tasks_per_grain; task < std::min(cut.tasks, end * cut.tasks_per_grain);
          ++task) {
-      const std::int64_t first_cell = task % cut.chunks * cells + task / cut.chunks * cut.cells_per_kept;
       for (std::size_t r = 0; r < reductions_; ++r) {
-        if (reduction_[r].place) reduction_[r].reducer->init(cell_of(r, first_cell), cut.cells_per_kept);
+        if (reduction_[r].place) reduction_[r].reducer->init(cell_of(r, cut.first_cell(task)), cut.cells_of(task));
       }
       cut.walk(task, steps_ > 0, [&](const Block& block) {
         const Place at = locate(plan, block, true);
@@ -308,7 +307,8 @@ void Loop::run_reductions(const Plan& plan) {
             x = scratch + step.scratch;
             stride = at.n;
           }
-          const auto take = plan.inner_reduced() ? reduction.reducer->run : reduction.reducer->columns;
+          const Reducer& reducer = *reduction.reducer;
+          const auto take = cut.apart ? reducer.each : plan.inner_reduced() ? reducer.run : reducer.columns;
           take(x, at.rows, stride, at.n, cell_of(r, block.cell));
         }
       });

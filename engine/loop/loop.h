@@ -94,7 +94,7 @@ class Loop {
   /// Where later steps read a step: in the scratch if it is not kept, or if it is streamed past the cache, where it
   /// would have to be fetched back. Such a step is computed twice, which costs less than the memory's traffic.
   bool in_scratch(const Step& step) const { return !step.place || (stream_ && step.used); }
-  void prepare(const Plan& plan);
+  void prepare(const Plan& plan, std::size_t row_axis);
   void run_steps(const Plan& plan);
   void run_reductions(const Plan& plan);
   Place locate(const Plan& plan, const Block& block, bool reduced) const;

@@ -100,7 +100,9 @@ Cut::Cut(const Plan& p, std::int64_t elements, std::int64_t cell_count) : plan(p
   // Chunks cut the reduced extent where there is too little to keep the pool busy otherwise.
   chunks = plan.outer_kept() >= kMaxChunks ? 1 : std::clamp<std::int64_t>(elements / kChunkWork, 1, kMaxChunks);
   chunks = std::min(chunks, (runs + grain - 1) / grain);
-  tasks = plan.outer_kept() * chunks;
+  apart = one_run && chunks == 1 && plan.outer_kept() > 1 && plan.inner() <= kBlockElements;
+  kept_per_task = apart ? std::max<std::int64_t>(1, kChunkWork / 4 / plan.inner()) : 1;
+  tasks = apart ? (plan.outer_kept() + kept_per_task - 1) / kept_per_task : plan.outer_kept() * chunks;
   tasks_per_grain = std::max<std::int64_t>(1, kChunkWork / 4 / std::max<std::int64_t>(1, elements / tasks));
 }
 

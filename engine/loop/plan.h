@@ -78,7 +78,8 @@ class Plan {
 };
 
 /// Rows of a walk: `rows` rows of `n` elements. The first element's place is given by index tuples, `row` over the
-/// outer reduced axes (kept ones in a loop that reduces nothing) and `kept` over the kept ones, and by `column`.
+/// outer reduced axes (kept ones in a loop that reduces nothing) and `kept` over the kept ones, and by `column`. Rows
+/// follow one another along Cut::row_axis; where a cut is `apart` each has an accumulator of its own.
 struct Block {
   std::int64_t kept = 0;
   std::int64_t row = 0;
@@ -103,10 +104,22 @@ struct Cut {
   template <class Visit>
   void walk(std::int64_t task, bool blocks, Visit&& visit) const;
 
+  /// The axis along which the rows of a block follow one another.
+  std::size_t row_axis() const { return plan.row_axis(!apart); }
+  /// The accumulators of a task.
+  std::int64_t first_cell(std::int64_t task) const {
+    return apart ? task * kept_per_task : task % chunks * cells + task / chunks * cells_per_kept;
+  }
+  std::int64_t cells_of(std::int64_t task) const {
+    return apart ? std::min(kept_per_task, cells - task * kept_per_task) : cells_per_kept;
+  }
+
   const Plan& plan;
   std::int64_t cells;
   std::int64_t cells_per_kept;
-  bool one_run;       // the whole reduction of a kept index is one run, and chunks cut it
+  bool one_run;  // the whole reduction of a kept index is one run, and chunks cut it
+  bool apart;    // such runs are short, and a task is many of them
+  std::int64_t kept_per_task;
   std::int64_t runs;  // what chunks cut: rows, or blocks of a run
   std::int64_t grain;
   std::int64_t chunks;
@@ -122,6 +135,18 @@ struct Cut {
 template <class Visit>
 void Cut::walk(std::int64_t task, bool blocks, Visit&& visit) const {
   Block block;
+  if (apart) {
+    const std::size_t axis = row_axis();
+    const std::int64_t last = first_cell(task) + cells_of(task);
+    const std::int64_t most = blocks ? std::max<std::int64_t>(1, kBlockElements / plan.inner()) : last;
+    block.n = plan.inner();
+    for (block.kept = first_cell(task); block.kept < last; block.kept += block.rows) {
+      block.cell = block.kept;
+      block.rows = std::min({last - block.kept, plan.size(axis) - block.kept % plan.size(axis), most});
+      visit(block);
+    }
+    return;
+  }
   block.kept = task / chunks;
   const std::int64_t chunk = task % chunks;
   block.cell = chunk * cells + block.kept * cells_per_kept;

@@ -25,17 +25,16 @@ void run_reduction(const Row& row, const Tensor& x, const IntList& axes, Tensor&
   const Cut cut(plan, x.numel(), cells);
   const std::int64_t size = static_cast<std::int64_t>(size_of(x.dtype()));
   CachedVector<std::int64_t> carry(static_cast<std::size_t>(cut.chunks * cells));
-  const std::size_t axis = plan.row_axis(true);
+  const std::size_t axis = cut.row_axis();
   const std::int64_t stride = axis < plan.rank() ? plan.strides()[axis] : 0;
-  const auto take = plan.inner_reduced() ? reducer.run : reducer.columns;
+  const auto take = cut.apart ? reducer.each : plan.inner_reduced() ? reducer.run : reducer.columns;
   parallel_for((cut.tasks + cut.tasks_per_grain - 1) / cut.tasks_per_grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t task = begin * cut.tasks_per_grain; task < std::min(cut.tasks, end * cut.tasks_per_grain);
          ++task) {
-      const std::int64_t kept = task / cut.chunks;
-      reducer.init(carry.data() + task % cut.chunks * cells + kept * cut.cells_per_kept, cut.cells_per_kept);
-      const std::int64_t base = plan.offset(false, kept, plan.strides());
+      reducer.init(carry.data() + cut.first_cell(task), cut.cells_of(task));
       cut.walk(task, false, [&](const Block& block) {
-        const std::int64_t at = base + plan.offset(true, block.row, plan.strides()) + block.column;
+        const std::int64_t at = plan.offset(false, block.kept, plan.strides()) +
+                                plan.offset(true, block.row, plan.strides()) + block.column;
         take(x.raw() + at * size, block.rows, stride, block.n, carry.data() + block.cell);
       });
     }

@@ -133,6 +133,8 @@ struct Reducer {
   void (*init)(void* cells, std::int64_t n);
   /// One cell takes in `runs` runs of n elements, `stride` elements apart.
   void (*run)(const void* x, std::int64_t runs, std::int64_t stride, std::int64_t n, void* cell);
+  /// Cell r takes in run r: the same bits as `run` by itself, but many short runs cost little more than their elements.
+  void (*each)(const void* x, std::int64_t runs, std::int64_t stride, std::int64_t n, void* cells);
   /// Cell c takes in element c of each of `rows` rows, `stride` elements apart.
   void (*columns)(const void* x, std::int64_t rows, std::int64_t stride, std::int64_t n, void* cells);
   void (*merge)(void* cells, const void* others, std::int64_t n);

@@ -204,6 +204,22 @@ struct Quantifier {
       }
     }
   }
+  static void each(const void* x, std::int64_t runs, std::int64_t stride, std::int64_t n, void* cells) {
+    const auto* const bytes = static_cast<const unsigned char*>(x);
+    auto* const cell = static_cast<std::int64_t*>(cells);
+    for (std::int64_t r = 0; r < runs; ++r) {
+      if (n > 16) {
+        run(bytes + r * stride, 1, stride, n, cell + r);
+        continue;
+      }
+      unsigned char found = !decides;
+      for (std::int64_t i = 0; i < n; ++i) {
+        const unsigned char b = bytes[r * stride + i];
+        found = static_cast<unsigned char>(decides ? found | b : found & b);
+      }
+      if (found == decides) cell[r] = decides;
+    }
+  }
   static void columns(const void* x, std::int64_t rows, std::int64_t stride, std::int64_t n, void* cells) {
     auto* const cell = static_cast<std::int64_t*>(cells);
     std::array<unsigned char, 512> tile;
@@ -230,7 +246,7 @@ struct Quantifier {
   static void finish(const void* cells, std::int64_t n, std::int64_t, void* out) {
     for (std::int64_t i = 0; i < n; ++i) static_cast<bool*>(out)[i] = static_cast<const std::int64_t*>(cells)[i] != 0;
   }
-  static constexpr Reducer kReducer{init, run, columns, merge, finish};
+  static constexpr Reducer kReducer{init, run, each, columns, merge, finish};
   static constexpr ReducerTable kTable{{nullptr, nullptr, nullptr, &kReducer}};
   static constexpr PerIsa<ReducerTable> kTables{&kTable, &kTable, &kTable};
 };

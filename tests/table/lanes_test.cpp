@@ -162,6 +162,13 @@ void check_reducers() {
         r->run(x.data(), 1, n, n, cells.data());
         r->columns(x.data(), n, 37, 37, cells.data() + 1);
         r->run(x.data(), n, 37, 35, cells.data() + 38);
+        // Ten runs of n: each as it is by itself.
+        std::vector<double> alone(10), each(10);
+        r->init(alone.data(), 10);
+        r->init(each.data(), 10);
+        for (std::int64_t k = 0; k < 10; ++k) r->run(x.data() + k * n, 1, n, n, alone.data() + k);
+        r->each(x.data(), 10, n, n, each.data());
+        EXPECT_EQ(std::memcmp(alone.data(), each.data(), sizeof(double) * 10), 0) << "runs differ beside one another";
         std::vector<T> out(39);
         r->finish(cells.data(), 39, std::max<std::int64_t>(n, 1), out.data());
         if (isa == 0) first = out;
