@@ -89,16 +89,18 @@ void read_header(const std::filesystem::path& path, std::vector<Declaration>& ou
       continue;
     }
     if (line.starts_with("namespace ebb::")) return;  // what the layer keeps to itself
-    if (!line.starts_with("Var ") && !line.starts_with("Vars ")) {
+    if (line.starts_with("inline ")) line.erase(0, 7);
+    if ((!line.starts_with("Var ") && !line.starts_with("Vars ")) || line.starts_with("Var operator")) {
       doc.clear();
       continue;
     }
     Declaration declaration;
     for (std::string next = line;; std::getline(file, next)) {
       append(declaration.signature, trimmed(next));
-      if (next.ends_with(';')) break;
+      if (next.ends_with(';') || next.ends_with('{') || next.ends_with('}')) break;
     }
-    declaration.signature.pop_back();
+    std::string& signature = declaration.signature;
+    signature.resize(signature.find(") {") == std::string::npos ? signature.size() - 1 : signature.find(") {") + 1);
     const std::size_t from = declaration.signature.find(' ') + 1;
     declaration.name = declaration.signature.substr(from, declaration.signature.find('(') - from);
     fresh = false;

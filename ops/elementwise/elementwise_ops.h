@@ -45,7 +45,8 @@ inline constexpr auto kElementwiseOps = [] {
           "relu", {.takes = Takes::numbers, .margin = 0.1}, [](auto x) { return select(x <= lit(x, 0), lit(x, 0), x); },
           [](const auto& g) { return where(g.out > 0.0, g.ct, 0.0); }),
       binary(
-          "leaky_relu", {.margin = 0.1}, [](auto x, auto slope) { return select(x > lit(x, 0), x, slope * x); },
+          "leaky_relu", {.margin = 0.1, .linear = 2},
+          [](auto x, auto slope) { return select(x > lit(x, 0), x, slope * x); },
           [](const auto& g) { return where(g.in[0] > 0.0, g.ct, g.ct * g.in[1]); },
           [](const auto& g) { return where(g.in[0] > 0.0, 0.0, g.ct * g.in[0]); }),
       binary(

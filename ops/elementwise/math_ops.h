@@ -66,7 +66,7 @@ inline constexpr auto kMathOps = [] {
           }),
       // The exponential only where it is used: for large x it is infinite, and its gradient no number.
       binary(
-          "elu", {.margin = 0.1, .ulp = 3},
+          "elu", {.margin = 0.1, .ulp = 3, .linear = 2},
           [](auto x, auto alpha) { return select(x > lit(x, 0), x, alpha * lane::expm1(x)); },
           [](const auto& g) { return where(g.in[0] > 0.0, g.ct, g.ct * g.in[1] * exp(clamp_max(g.in[0], 0.0))); },
           [](const auto& g) { return where(g.in[0] > 0.0, 0.0, g.ct * expm1(clamp_max(g.in[0], 0.0))); }),

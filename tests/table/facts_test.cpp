@@ -1,5 +1,5 @@
 // What rows claim about themselves, for rewrites to rely on: each claim is tried on every sample, and a row that keeps
-// quiet about what holds on all of them is asked why.
+// quiet about being linear although it is on all of them is asked why.
 #include <ebb/ebb.h>
 #include <gtest/gtest.h>
 
@@ -78,13 +78,14 @@ TEST(Facts, CommutativeMeansCommutative) {
       continue;
     }
     bool holds = true;
-    for (const DType dtype : {DType::f32, DType::f64, DType::i64}) {
+    for (const DType dtype : {DType::f32, DType::f64, DType::i64, DType::boolean}) {
       for (const RowSample& sample : samples_of(*row, dtype)) {
         holds =
             holds && identical(value_of(sample, sample.inputs), value_of(sample, {sample.inputs[1], sample.inputs[0]}));
       }
     }
-    EXPECT_EQ(row->facts.commutative, holds) << row->name;
+    // A row may keep quiet about it: a clamp's value does not depend on the order, its derivative at a tie does.
+    EXPECT_TRUE(holds || !row->facts.commutative) << row->name;
   }
 }
 

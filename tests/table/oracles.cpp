@@ -105,7 +105,8 @@ Expected place(const Row& row, const Inputs& in, const Attrs& attrs) {
       at = at * shape[static_cast<int>(axis)] + index[static_cast<std::size_t>(axis)];
     const std::size_t to = position(kept, index);
     const long double x = row.name == "argmax" ? in[0].at[i] : -in[0].at[i];
-    if (out.at[to] >= 0 && x <= best[to]) return;
+    const bool first_nan = std::isnan(x) && !std::isnan(best[to]);
+    if (out.at[to] >= 0 && !(x > best[to]) && !first_nan) return;
     best[to] = x;
     out.at[to] = static_cast<long double>(at);
   });
