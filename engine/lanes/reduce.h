@@ -48,37 +48,67 @@ struct Reduce {
     for (std::int64_t i = 0; i < n; ++i) static_cast<Cell*>(cells)[i] = R::template init<Cell>();
   }
 
-  static void run(const void* data, std::int64_t runs, std::int64_t stride, std::int64_t n, void* cell) {
+  static void run(const void* data, std::int64_t count, std::int64_t cell_stride, std::int64_t runs,
+                  std::int64_t stride, std::int64_t n, void* cells) {
     const T* x = static_cast<const T*>(data);
-    Cell& total = *static_cast<Cell*>(cell);
-    Pack<T> acc[kPacks];
+    Cell* const cell = static_cast<Cell*>(cells);
+    std::int64_t c = 0;
+    // Several at a time where they are short: one alone waits for the sum before it at every step.
+    for (; c + kCells <= count; c += kCells)
+      run_cells<kCells>(x + c * cell_stride, cell_stride, runs, stride, n, cell + c);
+    for (; c < count; ++c) run_cells<1>(x + c * cell_stride, 0, runs, stride, n, cell + c);
+  }
+
+  static constexpr int kCells = 4;
+
+  template <int kCount>
+  [[gnu::always_inline]] static void run_cells(const T* x, std::int64_t cell_stride, std::int64_t runs,
+                                               std::int64_t stride, std::int64_t n, Cell* cell) {
+    Pack<T> acc[kCount][kPacks];
+    const auto carry_all = [&] {
+      for (int c = 0; c < kCount; ++c) carry(acc[c], cell[c]);
+    };
     std::int64_t taken = 0;  // since the last carry
     for (std::int64_t r = 0; r < runs; ++r, x += stride) {
       for (std::int64_t i = 0; i < n; i += kBlock) {
         const std::int64_t m = n - i < kBlock ? n - i : kBlock;
         if (taken + m > kBlock) {
-          carry(acc, total);
+          carry_all();
           taken = 0;
         }
         if (taken == 0) {
-          for (Pack<T>& a : acc) a = Pack<T>(R::template init<T>());
+          for (auto& of_cell : acc) {
+            for (Pack<T>& a : of_cell) a = Pack<T>(R::template init<T>());
+          }
         }
-        take(x + i, m, acc);
+        take<kCount>(x + i, cell_stride, m, acc);
         taken += m;
       }
     }
-    if (taken > 0) carry(acc, total);
+    if (taken > 0) carry_all();
   }
 
-  [[gnu::always_inline]] static void take(const T* x, std::int64_t m, Pack<T>* acc) {
+  // m elements of each cell.
+  template <int kCount>
+  [[gnu::always_inline]] static void take(const T* x, std::int64_t cell_stride, std::int64_t m,
+                                          Pack<T> (*acc)[kPacks]) {
     std::int64_t k = 0;
     for (; k + kPartials <= m; k += kPartials) {
-      for (std::int64_t p = 0; p < kPacks; ++p) acc[p] = R::step(acc[p], Pack<T>::load_unaligned(x + k + p * kW));
+      for (int c = 0; c < kCount; ++c) {
+        const T* const from = x + c * cell_stride + k;
+        for (std::int64_t p = 0; p < kPacks; ++p)
+          acc[c][p] = R::step(acc[c][p], Pack<T>::load_unaligned(from + p * kW));
+      }
     }
     if (k == m) return;
+    for (int c = 0; c < kCount; ++c) take_rest(x + c * cell_stride, m, m - k, acc[c]);
+  }
+
+  // The last `rest` of m elements.
+  [[gnu::always_inline]] static void take_rest(const T* x, std::int64_t m, std::int64_t rest, Pack<T>* acc) {
     if (m >= kPartials) {  // the last kPartials elements, those that were taken masked out
       const T* const last = x + m - kPartials;
-      const Pack<T> first_new(static_cast<T>(kPartials - (m - k)));
+      const Pack<T> first_new(static_cast<T>(kPartials - rest));
       for (std::int64_t p = 0; p < kPacks; ++p) {
         const auto is_new = Pack<T>::load_aligned(kCount.at + p * kW) >= first_new;
         acc[p] =

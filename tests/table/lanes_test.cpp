@@ -276,9 +276,9 @@ void check_reducers() {
         // One run, 37 columns of n rows, and the same elements as n runs of 37, of which the last two are left out.
         std::vector<double> cells(39);
         r->init(cells.data(), 39);
-        r->run(x.data(), 1, n, n, cells.data());
+        r->run(x.data(), 1, 0, 1, n, n, cells.data());
         r->columns(x.data(), n, 37, 37, cells.data() + 1);
-        r->run(x.data(), n, 37, 35, cells.data() + 38);
+        r->run(x.data(), 1, 0, n, 37, 35, cells.data() + 38);
         std::vector<T> out(39);
         r->finish(cells.data(), 39, std::max<std::int64_t>(n, 1), out.data());
         if (isa == 0) first = out;
@@ -324,7 +324,7 @@ void check_nan() {
         x[at] = std::numeric_limits<T>::quiet_NaN();
         std::vector<double> cells(46);
         r->init(cells.data(), 46);
-        r->run(x.data(), 1, 45, 45, cells.data());
+        r->run(x.data(), 1, 0, 1, 45, 45, cells.data());
         r->columns(x.data(), 1, 45, 45, cells.data() + 1);
         std::vector<T> out(46);
         r->finish(cells.data(), 46, 45, out.data());
