@@ -1,7 +1,9 @@
 // Ebb, whole: tensors and tapes, ops, layers and training.
 #pragma once
 
+#include <ebb/engine/check/audit.h>
 #include <ebb/engine/check/gradcheck.h>
+#include <ebb/engine/check/row/row_check.h>
 #include <ebb/engine/check/tolerance.h>
 #include <ebb/engine/check/verify.h>
 #include <ebb/engine/dump/dump.h>
@@ -24,6 +26,7 @@
 #include <ebb/nn/optim/sgd.h>
 #include <ebb/nn/training.h>
 #include <ebb/ops/batch_norm/batch_norm.h>
+#include <ebb/ops/derivatives/jacobian.h>
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/indexing.h>
 #include <ebb/ops/linalg/matmul.h>

@@ -2,6 +2,7 @@
 
 #include <ebb/engine/tape/structural.h>
 #include <ebb/ops/batch_norm/batch_norm.h>
+#include <ebb/ops/derivatives/jacobian.h>
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/indexing.h>
 #include <ebb/ops/linalg/matmul.h>
@@ -16,7 +17,7 @@ std::span<const Row* const> all_rows() {
   static const auto rows = [] {
     std::vector<const Row*> out;
     for (const auto family : {structural_rows(), elementwise_rows(), reduction_rows(), linalg_rows(), indexing_rows(),
-                              loss_rows(), batch_norm_rows()}) {
+                              loss_rows(), batch_norm_rows(), derivative_rows()}) {
       out.insert(out.end(), family.begin(), family.end());
     }
     return out;

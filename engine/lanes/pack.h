@@ -1,10 +1,16 @@
 // Packs of one instruction set: the types that lane kernels compute with.
 //
-// Included only by files that are compiled once per instruction set. The arch is part of every type's name, so the
-// linker can never take a function of one set for that of another.
+// The library includes it only in files that it compiles once per instruction set. The arch is part of every type's
+// name, so the linker can never take a function of one set for that of another. Outside of the library there is one
+// set, `own`: what the compiler's flags allow.
 #pragma once
 
 #include <xsimd/xsimd.hpp>
+
+#ifndef EBB_ISA
+#define EBB_ISA own
+#define EBB_ISA_own 1
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -19,7 +25,7 @@ namespace ebb::EBB_ISA {
 using Arch = xsimd::avx512bw;
 #elif defined(EBB_ISA_avx2) && defined(__x86_64__)
 using Arch = xsimd::fma3<xsimd::avx2>;
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) && !defined(EBB_ISA_own)
 using Arch = xsimd::sse2;
 #else
 using Arch = xsimd::default_arch;
@@ -47,7 +53,7 @@ inline void stream(T* to, const Pack<T>& pack) {
   } else {
     _mm256_stream_pd(reinterpret_cast<double*>(to), pack);
   }
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) && !defined(EBB_ISA_own)
   if constexpr (sizeof(T) == 4) {
     _mm_stream_ps(reinterpret_cast<float*>(to), pack);
   } else {

@@ -127,7 +127,7 @@ void Tape::cut(const Mark& mark) {
   const std::size_t left = static_cast<std::size_t>(first - pending_steps_.begin());
   for (; pending_steps_.size() > left; pending_steps_.pop_back()) loop_->pop_step();
   if (loop_ && loop_->empty()) loop_->clear();
-  std::erase_if(literals_, [&](const Literal& literal) { return literal.node >= end; });
+  while (!literals_.empty() && literals_.back().node >= end) literals_.pop_back();
   nodes_.truncate(mark.nodes);
   edges_.resize(mark.edges);
   attrs_.truncate(mark.attrs);

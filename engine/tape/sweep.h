@@ -1,4 +1,4 @@
-// What a reverse sweep keeps while it runs. Private to the tape and to grad.cpp.
+// What a reverse sweep keeps while it runs. Private to the tape and to grad.
 #pragma once
 
 #include <ebb/engine/tape/grad.h>
@@ -20,6 +20,12 @@ struct SweepScratch {
   CachedVector<std::uint32_t> pins;  // per node recorded by the sweep: cells whose cotangent it is
 };
 
+/// Where a sweep begins: a node and its cotangent.
+struct SweepSeed {
+  NodeId y;
+  NodeId cotangent;
+};
+
 class Sweep {
  public:
   Sweep(Tape& tape, const SweepOptions& options, Location where);
@@ -27,12 +33,16 @@ class Sweep {
   Sweep(const Sweep&) = delete;
   Sweep& operator=(const Sweep&) = delete;
 
-  /// The pullback of `cotangent` from y to each of `wrt`. With a floor, nodes before it are inputs only.
-  void run(NodeId y, NodeId cotangent, std::span<const NodeId> wrt, NodeId floor, Vars& out);
+  /// Drops the values that were recorded from `first` to before `end`, but those of `results`.
+  static void release(Tape& tape, NodeId first, NodeId end, std::span<const Var> results);
+
+  /// The pullback of the seeds, at least one, to each of `wrt`, summed. With a floor, nodes before it are inputs only.
+  void run(std::span<const SweepSeed> seeds, std::span<const NodeId> wrt, NodeId floor, Vars& out);
 
  private:
   SweepCell* cell(NodeId id);
   void mark_active(NodeId y, std::span<const NodeId> wrt);
+  void seed(NodeId y, NodeId cotangent);
   void visit(NodeId id);
   Var hooked(NodeId id, Var cotangent);
   Var fit(Var cotangent, NodeId input);
@@ -40,7 +50,8 @@ class Sweep {
   void note_name(NameKind kind, NodeId node, NodeId of, NodeId origin, std::uint32_t index);
   void pin(NodeId node, int by);
   void release_from(NodeId first);
-  Var unused(NodeId y, NodeId wrt);
+  Var unused(std::span<const SweepSeed> seeds, NodeId wrt);
+  bool depends(std::span<const SweepSeed> seeds, NodeId wrt);
   std::string_view blocked(NodeId y, NodeId wrt) const;
 
   Tape& tape_;
@@ -54,6 +65,7 @@ class Sweep {
   NodeId outer_origin_;
   NodeId outer_window_;
   std::uint32_t outer_sweep_;
+  CachedVector<char> ancestors_;  // what the seeds depend on, if it was asked
 };
 
 }  // namespace ebb

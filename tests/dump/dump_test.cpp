@@ -24,7 +24,7 @@ std::string read(const fs::path& path) {
 }
 
 void expect_golden(const std::string& name, const std::string& text) {
-  const fs::path path = fs::path(__FILE__).parent_path() / "expected" / name;
+  const fs::path path = fs::path(EBB_TEST_DIR) / "expected" / name;
   if (std::getenv("EBB_UPDATE_GOLDEN")) std::ofstream(path, std::ios::binary) << text;
   EXPECT_EQ(read(path), text) << path << ": run with EBB_UPDATE_GOLDEN=1 to write it anew";
 }

@@ -1,5 +1,5 @@
-// The golden families `ops` and `higher`: every case whose operations exist, in f64 and in f32. `higher` is written
-// with nothing but pullback and grad, as a user would: forward mode is the pullback of the pullback.
+// The golden families `ops` and `higher`: every case whose operations exist, in f64 and in f32. `higher` calls the
+// public functions: hvp, hessian, jacobian, jvp, grad.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -81,37 +81,6 @@ TEST_P(Golden, Ops) {
   });
 }
 
-// Sum of a_i * b_i over all elements of all pairs.
-Var dot(std::span<const Var> a, std::span<const Var> b) {
-  Var total;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const Var part = sum(a[i] * b[i]);
-    total = total.alive() ? total + part : part;
-  }
-  return total;
-}
-
-// Row i of each result is the pullback of element i of y.
-std::vector<Tensor> jacobians(Tape& tape, const Var& y, std::span<const Var> x) {
-  std::vector<std::vector<double>> rows(x.size());
-  for (std::int64_t i = 0; i < y.numel(); ++i) {
-    Tensor one = Tensor::zeros(y.shape(), DType::f64);
-    one.mutable_data<double>()[static_cast<std::size_t>(i)] = 1;
-    const Vars row = pullback(y, tape.leaf(one.to(y.dtype())), x);
-    for (std::size_t k = 0; k < x.size(); ++k) {
-      const Tensor value = row[k].value().to(DType::f64);
-      rows[k].insert(rows[k].end(), value.data<double>().begin(), value.data<double>().end());
-    }
-  }
-  std::vector<Tensor> out;
-  for (std::size_t k = 0; k < x.size(); ++k) {
-    Shape shape = y.shape();
-    for (const std::int64_t size : x[k].shape()) shape.push_back(size);
-    out.push_back(Tensor::from(shape, std::span<const double>(rows[k])).to(y.dtype()));
-  }
-  return out;
-}
-
 struct Higher {
   Tape& tape;
   const GoldenCase& c;
@@ -129,31 +98,26 @@ struct Higher {
   void expect_each(const std::string& prefix, const Vars& got) const {
     for (std::size_t i = 0; i < c.diff.size(); ++i) expect_close(c, prefix + c.diff[i], got[i], tolerance);
   }
-  void expect_each(const std::string& prefix, const std::vector<Tensor>& got) const {
-    for (std::size_t i = 0; i < c.diff.size(); ++i) expect_close(c, prefix + c.diff[i], got[i], tolerance);
-  }
 };
 
-void hvp(const Higher& h) {
-  const Vars gradient = grad(h.out, h.x);
-  h.expect_each("d", gradient);
-  h.expect_each("hvp_", grad(dot(gradient, h.roles("v_")), h.x));
+void check_hvp(const Higher& h) {
+  h.expect_each("d", grad(h.out, h.x));
+  h.expect_each("hvp_", hvp(h.out, h.x, h.roles("v_")));
 }
 
-void hessian(const Higher& h) {
-  const Vars gradient = grad(h.out, h.x);
-  for (std::size_t i = 0; i < h.x.size(); ++i) {
-    h.expect_each("hess_" + h.c.diff[i] + "_", jacobians(h.tape, gradient[i], h.x));
+// Both ways: values alone, and recorded rows.
+void check_hessian(const Higher& h) {
+  for (const bool keep : {false, true}) {
+    const std::vector<Vars> blocks = hessian(h.out, h.x, {.keep = keep});
+    for (std::size_t i = 0; i < h.x.size(); ++i) h.expect_each("hess_" + h.c.diff[i] + "_", blocks[i]);
   }
 }
 
-void jacobian(const Higher& h) { h.expect_each("jac_", jacobians(h.tape, h.out, h.x)); }
-
-void jvp(const Higher& h) {
-  const Var u = h.tape.leaf(Tensor::zeros(h.out.shape(), h.dtype));
-  const Vars pulled = pullback(h.out, u, h.x);
-  expect_close(h.c, "jvp", grad(dot(pulled, h.roles("t_")), u), h.tolerance);
+void check_jacobian(const Higher& h) {
+  for (const bool keep : {false, true}) h.expect_each("jac_", jacobian(h.out, h.x, {.keep = keep}));
 }
+
+void check_jvp(const Higher& h) { expect_close(h.c, "jvp", jvp({h.out}, h.x, h.roles("t_"))[0], h.tolerance); }
 
 void grad_of_grad(const Higher& h) {
   const Var g = grad(sum(h.out), h.values.at(h.c.description.at("wrt").get<std::string>()));
@@ -174,8 +138,8 @@ void nth_derivative(const Higher& h) {
 
 TEST_P(Golden, Higher) {
   const std::map<std::string, void (*)(const Higher&)> kinds{
-      {"hvp", hvp}, {"hessian", hessian},           {"jacobian", jacobian},
-      {"jvp", jvp}, {"grad_of_grad", grad_of_grad}, {"nth_derivative", nth_derivative}};
+      {"hvp", check_hvp}, {"hessian", check_hessian},     {"jacobian", check_jacobian},
+      {"jvp", check_jvp}, {"grad_of_grad", grad_of_grad}, {"nth_derivative", nth_derivative}};
   for_each_case("higher", GetParam(), [&](const GoldenCase& c, const Tolerance& tolerance) {
     Tape tape;
     NamedVars values = leaves_of(tape, c, GetParam());

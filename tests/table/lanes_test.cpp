@@ -1,5 +1,5 @@
-// The lanes of every instruction set this CPU has, called directly: every length of tail, every way of holding
-// operands, special values, and the stated error over the whole range and not only the domain.
+// The lanes of every instruction set this CPU has, called directly, for what check_row cannot know of a row: special
+// values, and the stated error over the whole range and not only the domain. Tails and held operands are its business.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -44,68 +44,6 @@ LaneCall run_of(const void* const* in, std::size_t arity, void* out, std::int64_
   call.n = n;
   call.steps = steps;
   return call;
-}
-
-// Inputs of a lane: bool for a condition, T otherwise.
-template <class T>
-struct Inputs {
-  std::vector<T> values[3];
-  std::unique_ptr<bool[]> condition;
-  const void* in[3];
-
-  Inputs(const Row& row, std::size_t n, std::mt19937_64& bits) : condition(new bool[n + 1]) {
-    std::uniform_real_distribution<double> real(row.domain.lo, row.domain.hi);
-    for (int k = 0; k < row.arity; ++k) {
-      for (std::size_t i = 0; i < n; ++i)
-        values[k].push_back(static_cast<T>(real(bits) * (std::is_integral_v<T> ? 9 : 1)));
-      in[k] = values[k].data();
-    }
-    for (std::size_t i = 0; i < n; ++i) condition[i] = bits() % 2 != 0;
-    if (row.signature == Signature::select) in[0] = condition.get();
-  }
-  long double at(const Row& row, int k, std::size_t i) const {
-    if (row.signature == Signature::select && k == 0) return condition[i] ? 1 : 0;
-    return static_cast<long double>(values[k][i]);
-  }
-};
-
-template <class T>
-void check_tails() {
-  std::mt19937_64 bits(7);
-  for_each_lane<T>([&](const Row& row, Lane lane, std::size_t) {
-    for (const std::size_t n : {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 35, 63, 65, 100}) {
-      const Inputs<T> inputs(row, n + 1, bits);
-      for (unsigned steps = 0; steps < 1U << row.arity; ++steps) {
-        // A guard after the end catches a store past it.
-        const bool predicate = row.signature == Signature::predicate;
-        const std::size_t size = predicate ? 1 : sizeof(T);
-        std::vector<unsigned char> out((n + 1) * size, 0xA5);
-        lane(run_of(inputs.in, arity_of(row), out.data(), static_cast<std::int64_t>(n), steps));
-        for (std::size_t k = 0; k < size; ++k) ASSERT_EQ(out[n * size + k], 0xA5) << "wrote past the end of " << n;
-        for (std::size_t i = 0; i < n; ++i) {
-          long double x[3] = {};
-          for (int k = 0; k < row.arity; ++k) x[k] = inputs.at(row, k, (steps >> k & 1) != 0 ? i : 0);
-          const long double want = row.oracle(x);
-          if (predicate) {
-            ASSERT_EQ(out[i], want != 0 ? 1 : 0) << "element " << i << " of " << n;
-            continue;
-          }
-          T got;
-          std::memcpy(&got, out.data() + i * size, size);
-          const DType dtype = std::is_integral_v<T> ? DType::f64 : dtype_of<T>;
-          ASSERT_TRUE(within_ulp(static_cast<double>(got), want, want, row.ulp, dtype))
-              << "element " << i << " of " << n << ", steps " << steps << ": " << show(got) << ", should be "
-              << show(want);
-        }
-      }
-    }
-  });
-}
-
-TEST(Lanes, TailsAndSteps) {
-  check_tails<float>();
-  check_tails<double>();
-  check_tails<std::int64_t>();
 }
 
 // What libm says, which follows IEEE 754 and C's Annex F.
@@ -237,24 +175,6 @@ void check_range() {
 TEST(Lanes, ErrorOverTheWholeRange) {
   check_range<float>();
   check_range<double>();
-}
-
-// + - * / sqrt and what is made of them round once: the same bits on every instruction set.
-TEST(Lanes, ExactRowsHaveTheSameBitsOnEveryInstructionSet) {
-  std::mt19937_64 bits(13);
-  for (const Row* row : all_rows()) {
-    if (!row->oracle || row->ulp > 0.5 || row->signature == Signature::predicate) continue;
-    std::mt19937_64 same = bits;
-    const Inputs<float> inputs(*row, 1000, same);
-    std::vector<float> first(1000);
-    for (std::size_t isa = 0; isa < kIsaCount; ++isa) {
-      if (!supported(Isa(isa))) continue;
-      std::vector<float> out(1000);
-      row->lanes[isa]->by_dtype[0](run_of(inputs.in, arity_of(*row), out.data(), 1000, (1U << row->arity) - 1));
-      if (isa == 0) first = out;
-      EXPECT_EQ(std::memcmp(first.data(), out.data(), sizeof(float) * out.size()), 0) << row->name << kIsaNames[isa];
-    }
-  }
 }
 
 template <class T>

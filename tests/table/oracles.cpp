@@ -1,6 +1,7 @@
 // Naive long double loops for the rows that are not elementwise. They are written from the documentation, index by
 // index.
 #include <cmath>
+#include <map>
 
 #include "tests/table/table.h"
 
@@ -46,18 +47,6 @@ template <class F>
 Expected moved(const Shape& shape, const Dense& x, F from) {
   Dense out = make(shape);
   each(shape, [&](const Index& index, std::size_t i) { out.at[i] = x.at[position(x.shape, from(index))]; });
-  return exact(std::move(out));
-}
-
-Expected elementwise(const Row& row, const Inputs& in) {
-  Shape shape = in[0].shape;
-  for (const Dense& x : in) shape = *broadcast(shape, x.shape);
-  Dense out = make(shape);
-  each(shape, [&](const Index& index, std::size_t i) {
-    std::array<long double, 3> x{};
-    for (std::size_t k = 0; k < in.size(); ++k) x[k] = in[k].at[position(in[k].shape, index)];
-    out.at[i] = row.oracle(x.data());
-  });
   return exact(std::move(out));
 }
 
@@ -223,12 +212,12 @@ Expected cross_entropy(const Inputs& in, bool gradient) {
   return out;
 }
 
-using Oracle = std::function<Expected(const Sample&, const Inputs&, const Attrs&)>;
+using Oracle = std::function<Expected(const RowSample&, const Inputs&, const Attrs&)>;
 
 const std::map<std::string_view, Oracle>& oracles() {
-  const auto same = [](const Sample&, const Inputs& in, const Attrs&) { return exact(in[0]); };
-  const auto reduce = [](const Sample& s, const Inputs& in, const Attrs& a) { return reduction(*s.row, in, a); };
-  const auto to_shape = [](const Sample&, const Inputs& in, const Attrs& a) {
+  const auto same = [](const RowSample&, const Inputs& in, const Attrs&) { return exact(in[0]); };
+  const auto reduce = [](const RowSample& s, const Inputs& in, const Attrs& a) { return reduction(*s.row, in, a); };
+  const auto to_shape = [](const RowSample&, const Inputs& in, const Attrs& a) {
     return moved(a.list("shape").shape(), in[0], [](const Index& index) { return index; });
   };
   static const std::map<std::string_view, Oracle> table{
@@ -237,27 +226,28 @@ const std::map<std::string_view, Oracle>& oracles() {
       {"max", reduce},
       {"broadcast_to", to_shape},
       {"detach", same},
+      {"unrecorded", same},
       {"reshape",
-       [](const Sample&, const Inputs& in, const Attrs& a) {
+       [](const RowSample&, const Inputs& in, const Attrs& a) {
          return exact({a.list("shape").shape(), in[0].at});
        }},
       {"cast",
-       [](const Sample&, const Inputs& in, const Attrs& a) {
+       [](const RowSample&, const Inputs& in, const Attrs& a) {
          Dense out = in[0];
          const DType to{static_cast<std::uint8_t>(a.integer("dtype"))};
          for (long double& v : out.at)
            v = to == DType::i64 ? std::trunc(v) : to == DType::f32 ? static_cast<float>(v) : v;
          return exact(std::move(out));
        }},
-      {"matmul", [](const Sample&, const Inputs& in, const Attrs& a) { return matmul(in, a); }},
-      {"gather", [](const Sample&, const Inputs& in, const Attrs& a) { return gather(in, a); }},
-      {"scatter_add", [](const Sample&, const Inputs& in, const Attrs& a) { return scatter_add(in, a); }},
-      {"slice", [](const Sample&, const Inputs& in, const Attrs& a) { return slice(in, a); }},
-      {"pad", [](const Sample&, const Inputs& in, const Attrs& a) { return pad(in, a); }},
-      {"concat", [](const Sample&, const Inputs& in, const Attrs& a) { return concat(in, a); }},
-      {"permute", [](const Sample&, const Inputs& in, const Attrs& a) { return permute(in, a); }},
-      {"cross_entropy", [](const Sample&, const Inputs& in, const Attrs&) { return cross_entropy(in, false); }},
-      {"cross_entropy_grad", [](const Sample&, const Inputs& in, const Attrs&) { return cross_entropy(in, true); }},
+      {"matmul", [](const RowSample&, const Inputs& in, const Attrs& a) { return matmul(in, a); }},
+      {"gather", [](const RowSample&, const Inputs& in, const Attrs& a) { return gather(in, a); }},
+      {"scatter_add", [](const RowSample&, const Inputs& in, const Attrs& a) { return scatter_add(in, a); }},
+      {"slice", [](const RowSample&, const Inputs& in, const Attrs& a) { return slice(in, a); }},
+      {"pad", [](const RowSample&, const Inputs& in, const Attrs& a) { return pad(in, a); }},
+      {"concat", [](const RowSample&, const Inputs& in, const Attrs& a) { return concat(in, a); }},
+      {"permute", [](const RowSample&, const Inputs& in, const Attrs& a) { return permute(in, a); }},
+      {"cross_entropy", [](const RowSample&, const Inputs& in, const Attrs&) { return cross_entropy(in, false); }},
+      {"cross_entropy_grad", [](const RowSample&, const Inputs& in, const Attrs&) { return cross_entropy(in, true); }},
   };
   return table;
 }
@@ -266,8 +256,8 @@ const std::map<std::string_view, Oracle>& oracles() {
 
 bool has_oracle(const Row& row) { return row.oracle || oracles().contains(row.name); }
 
-Expected expected(const Sample& sample, const std::vector<Dense>& inputs) {
-  if (sample.row->oracle) return elementwise(*sample.row, inputs);
+Expected expected(const RowSample& sample, const std::vector<Dense>& inputs) {
+  if (sample.row->oracle) return expected_elementwise(sample, inputs);
   return oracles().at(sample.row->name)(sample, inputs, Attrs(sample.attrs));
 }
 

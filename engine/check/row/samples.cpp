@@ -1,10 +1,12 @@
+#include <ebb/engine/check/row/samples.h>
+
+#include <ebb/engine/tape/structural.h>
+
 #include <cmath>
 #include <limits>
 #include <random>
 
-#include "tests/table/table.h"
-
-namespace ebb::test {
+namespace ebb {
 namespace {
 
 // Elementwise calls: equal shapes, a row, a scalar, an outer product, three axes, nothing at all, and lengths around
@@ -59,7 +61,7 @@ class Source {
   std::mt19937_64 bits_{20170701};
 };
 
-void describe_sample(Sample& sample) {
+void describe_sample(RowSample& sample) {
   sample.what = std::string(sample.row->name);
   for (const Tensor& t : sample.inputs) sample.what += (&t == &sample.inputs[0] ? " " : ", ") + describe(t);
   if (!sample.attrs.empty()) sample.what += " {" + to_string(Attrs(sample.attrs)) + "}";
@@ -75,22 +77,22 @@ Dense Dense::of(const Tensor& tensor) {
   return out;
 }
 
-Var Sample::record(Tape& tape) const {
+Var RowSample::record(Tape& tape) const {
   std::vector<Operand> operands;
-  for (const Tensor& t : inputs) operands.emplace_back(tape.leaf(t));
+  for (const Tensor& t : inputs) operands.emplace_back(tape.leaf(t), Location{});
   return tape.record(*row, operands, attrs);
 }
 
 bool callable(const Row& row) { return row.kind != Kind::source && (row.oracle || row.examples); }
 
-std::vector<Sample> samples_of(const Row& row, DType dtype) {
-  std::vector<Sample> out;
+std::vector<RowSample> samples_of(const Row& row, DType dtype) {
+  std::vector<RowSample> out;
   if (!callable(row)) return out;
   Source source(row);
   if (row.oracle) {
     if (!row.lanes[0]->by_dtype[static_cast<std::size_t>(dtype)]) return out;
     for (const auto& shapes : groups(row.arity)) {
-      Sample sample{&row, {}, {}, {}};
+      RowSample sample{&row, {}, {}, {}};
       for (std::size_t i = 0; i < shapes.size(); ++i) {
         const bool condition = row.signature == Signature::select && i == 0;
         sample.inputs.push_back(source.tensor(shapes[i], condition ? DType::boolean : dtype));
@@ -105,14 +107,69 @@ std::vector<Sample> samples_of(const Row& row, DType dtype) {
       }
     }
     for (const Example& example : examples) {
-      Sample sample{&row, {}, example.attrs, {}};
+      RowSample sample{&row, {}, example.attrs, {}};
       for (const Example::Input& in : example.inputs) {
         sample.inputs.push_back(source.tensor(in.shape, is_floating(in.dtype) ? dtype : in.dtype, in.limit));
       }
       out.push_back(std::move(sample));
     }
   }
-  for (Sample& sample : out) describe_sample(sample);
+  for (RowSample& sample : out) describe_sample(sample);
+  return out;
+}
+
+RowOracle reduction_oracle(std::function<Reduced(std::span<const long double>)> f) {
+  return [f = std::move(f)](const RowSample& sample, const std::vector<Dense>& inputs) {
+    const Attrs attrs(sample.attrs);
+    const IntList& axes = attrs.list("axes");
+    const Shape& shape = inputs[0].shape;
+    const Shape kept = reduced_shape(shape, axes, true);
+    std::vector<std::vector<long double>> groups(static_cast<std::size_t>(kept.numel()));
+    for (std::int64_t i = 0; i < shape.numel(); ++i) {
+      std::int64_t rest = i, at = 0, step = 1;
+      for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+        if (!axes.contains(axis)) at += rest % shape[axis] * step;
+        rest /= shape[axis];
+        step *= kept[axis];
+      }
+      groups[static_cast<std::size_t>(at)].push_back(inputs[0].at[static_cast<std::size_t>(i)]);
+    }
+    Expected out;
+    out.value.shape = reduced_shape(shape, axes, attrs.flag("keepdim"));
+    for (const auto& group : groups) {
+      const Reduced reduced = f(group);
+      out.value.at.push_back(reduced.value);
+      out.scale.push_back(reduced.scale);
+    }
+    return out;
+  };
+}
+
+Expected expected_elementwise(const RowSample& sample, const std::vector<Dense>& inputs) {
+  Shape shape = inputs[0].shape;
+  for (const Dense& x : inputs) shape = *broadcast(shape, x.shape);
+  const std::int64_t n = shape.numel();
+  Expected out;
+  out.value.shape = shape;
+  std::vector<std::int64_t> index(static_cast<std::size_t>(shape.rank()), 0);
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::array<long double, LaneCall::kMaxArity> x{};
+    for (std::size_t k = 0; k < inputs.size(); ++k) {
+      const Shape& from = inputs[k].shape;
+      const int extra = shape.rank() - from.rank();
+      std::int64_t at = 0;
+      for (int axis = 0; axis < from.rank(); ++axis) {
+        at = at * from[axis] + (from[axis] == 1 ? 0 : index[static_cast<std::size_t>(extra + axis)]);
+      }
+      x[k] = inputs[k].at[static_cast<std::size_t>(at)];
+    }
+    out.value.at.push_back(sample.row->oracle(x.data()));
+    for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+      if (++index[static_cast<std::size_t>(axis)] < shape[axis]) break;
+      index[static_cast<std::size_t>(axis)] = 0;
+    }
+  }
+  out.scale = out.value.at;
   return out;
 }
 
@@ -135,4 +192,4 @@ bool within_ulp(double got, long double want, long double scale, double ulp, DTy
          (std::abs(want) < smallest && error <= smallest);
 }
 
-}  // namespace ebb::test
+}  // namespace ebb
