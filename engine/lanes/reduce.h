@@ -51,57 +51,63 @@ struct Reduce {
   static void run(const void* data, std::int64_t count, std::int64_t cell_stride, std::int64_t runs,
                   std::int64_t stride, std::int64_t n, void* cells) {
     const T* x = static_cast<const T*>(data);
-    Cell* const cell = static_cast<Cell*>(cells);
-    std::int64_t c = 0;
-    // Several at a time where they are short: one alone waits for the sum before it at every step.
-    for (; c + kCells <= count; c += kCells)
-      run_cells<kCells>(x + c * cell_stride, cell_stride, runs, stride, n, cell + c);
-    for (; c < count; ++c) run_cells<1>(x + c * cell_stride, 0, runs, stride, n, cell + c);
+    Cell* cell = static_cast<Cell*>(cells);
+    if (n == 0) return;
+    const std::int64_t per_carry = n > kBlock ? 1 : kBlock / n;  // runs
+    if (runs <= per_carry && n <= kBlock) return groups(x, count, cell_stride, runs, stride, n, cell, 1);
+    for (std::int64_t c = 0; c < count; ++c, x += cell_stride, ++cell) {
+      if (n <= kBlock) {
+        const std::int64_t whole = runs / per_carry;
+        groups(x, whole, per_carry * stride, per_carry, stride, n, cell, 0);
+        if (runs % per_carry != 0) groups(x + whole * per_carry * stride, 1, 0, runs % per_carry, stride, n, cell, 0);
+        continue;
+      }
+      for (std::int64_t r = 0; r < runs; ++r) {
+        const T* const from = x + r * stride;
+        const std::int64_t whole = n / kBlock;
+        groups(from, whole, kBlock, 1, 0, kBlock, cell, 0);
+        if (n % kBlock != 0) groups(from + whole * kBlock, 1, 0, 1, 0, n % kBlock, cell, 0);
+      }
+    }
   }
 
-  static constexpr int kCells = 4;
+  // What lies between two carries, so many times: group g is carried into cell[g * cell_step], in order. Several are
+  // summed side by side: one alone would wait for the addition before it at every step.
+  static void groups(const T* x, std::int64_t count, std::int64_t apart, std::int64_t runs, std::int64_t stride,
+                     std::int64_t n, Cell* cell, std::int64_t cell_step) {
+    constexpr int kSide = kPacks < 4 ? static_cast<int>(4 / kPacks) : 1;
+    std::int64_t g = 0;
+    for (; g + kSide <= count; g += kSide) {
+      side_by_side<kSide>(x + g * apart, apart, runs, stride, n, cell + g * cell_step, cell_step);
+    }
+    if constexpr (kSide == 4) {
+      for (; g + 2 <= count; g += 2)
+        side_by_side<2>(x + g * apart, apart, runs, stride, n, cell + g * cell_step, cell_step);
+    }
+    for (; g < count; ++g) side_by_side<1>(x + g * apart, 0, runs, stride, n, cell + g * cell_step, 0);
+  }
 
-  template <int kCount>
-  [[gnu::always_inline]] static void run_cells(const T* x, std::int64_t cell_stride, std::int64_t runs,
-                                               std::int64_t stride, std::int64_t n, Cell* cell) {
-    Pack<T> acc[kCount][kPacks];
-    const auto carry_all = [&] {
-      for (int c = 0; c < kCount; ++c) carry(acc[c], cell[c]);
-    };
-    std::int64_t taken = 0;  // since the last carry
+  template <int kSide>
+  [[gnu::always_inline]] static void side_by_side(const T* x, std::int64_t apart, std::int64_t runs,
+                                                  std::int64_t stride, std::int64_t n, Cell* cell,
+                                                  std::int64_t cell_step) {
+    Pack<T> acc[kSide][kPacks];
+    for (auto& of_group : acc) {
+      for (Pack<T>& a : of_group) a = Pack<T>(R::template init<T>());
+    }
     for (std::int64_t r = 0; r < runs; ++r, x += stride) {
-      for (std::int64_t i = 0; i < n; i += kBlock) {
-        const std::int64_t m = n - i < kBlock ? n - i : kBlock;
-        if (taken + m > kBlock) {
-          carry_all();
-          taken = 0;
-        }
-        if (taken == 0) {
-          for (auto& of_cell : acc) {
-            for (Pack<T>& a : of_cell) a = Pack<T>(R::template init<T>());
+      std::int64_t k = 0;
+      for (; k + kPartials <= n; k += kPartials) {
+        for (int g = 0; g < kSide; ++g) {
+          const T* const from = x + g * apart + k;
+          for (std::int64_t p = 0; p < kPacks; ++p) {
+            acc[g][p] = R::step(acc[g][p], Pack<T>::load_unaligned(from + p * kW));
           }
         }
-        take<kCount>(x + i, cell_stride, m, acc);
-        taken += m;
       }
+      for (int g = 0; g < kSide && k < n; ++g) take_rest(x + g * apart, n, n - k, acc[g]);
     }
-    if (taken > 0) carry_all();
-  }
-
-  // m elements of each cell.
-  template <int kCount>
-  [[gnu::always_inline]] static void take(const T* x, std::int64_t cell_stride, std::int64_t m,
-                                          Pack<T> (*acc)[kPacks]) {
-    std::int64_t k = 0;
-    for (; k + kPartials <= m; k += kPartials) {
-      for (int c = 0; c < kCount; ++c) {
-        const T* const from = x + c * cell_stride + k;
-        for (std::int64_t p = 0; p < kPacks; ++p)
-          acc[c][p] = R::step(acc[c][p], Pack<T>::load_unaligned(from + p * kW));
-      }
-    }
-    if (k == m) return;
-    for (int c = 0; c < kCount; ++c) take_rest(x + c * cell_stride, m, m - k, acc[c]);
+    for (int g = 0; g < kSide; ++g) carry(acc[g], cell[g * cell_step]);
   }
 
   // The last `rest` of m elements.

@@ -15,9 +15,10 @@
 namespace ebb {
 namespace {
 
-constexpr std::int64_t kWorthwhile = 4096;  // elements from which on a loop is faster than its ops one by one
-constexpr std::size_t kCheapSteps = 3;      // to compute again, where they read no more than the value would be
-constexpr double kCheapUlp = 0.5;           // what is rounded right is an instruction or two
+constexpr std::int64_t kWorthwhile = 4096;      // elements from which on a loop is faster than its ops one by one
+constexpr std::size_t kNearBytes = 128 * 1024;  // what is smaller stays in the nearest caches: reading it costs least
+constexpr std::size_t kCheapSteps = 3;          // to compute again, where they read no more than the value would be
+constexpr double kCheapUlp = 0.5;               // what is rounded right is an instruction or two
 
 }  // namespace
 
@@ -30,7 +31,7 @@ bool Tape::in_loop(NodeId id) const {
 void Tape::demand(NodeId id, Demand& sum) const {
   const Node& node = nodes_[id];
   if (node.presence == Presence::pending) return;
-  if (node.presence == Presence::unstored) {
+  if (node.presence == Presence::unstored || node.presence == Presence::released) {
     if (in_loop(id)) return;
     ++sum.steps;
     for (std::size_t i = 0; i < node.inputs; ++i) demand(input(node, i), sum);
@@ -124,25 +125,30 @@ void Tape::compute_again(NodeId id) const {
   flush(id);
 }
 
-// True if a step that has just run need not be kept. Its inputs must stay: those of a sweep's own nodes may be
-// released.
+// True if a step of the open loop need not be kept. What it is computed again from must stay: a sweep may release what
+// it has recorded, but such a node is itself computed again where it is a step on the way.
 bool Tape::cheap(NodeId id) const {
+  const Tensor& value = nodes_[id].value;
+  if (value.bytes() < kNearBytes || nodes_[id].pinned) return false;
   Demand sum;
-  const auto add = [&](const auto& self, NodeId at) -> bool {
+  const auto walk = [&](const auto& self, NodeId at) -> bool {
     const Node& node = nodes_[at];
-    if (node.presence == Presence::computed || node.presence == Presence::lazy) {
-      const Tensor& tensor = node.presence == Presence::lazy ? lazies_[node.lazy] : node.value;
-      sum.large += tensor.numel() == nodes_[id].value.numel() ? 1 : 0;
-      return sum.large <= 1;
-    }
-    if (at != id && node.presence != Presence::unstored) return false;
-    if (node.sweep != 0 || node.pinned || node.row->ulp > kCheapUlp || ++sum.steps > kCheapSteps) return false;
+    const bool step = node.row->kind == Kind::elementwise && !node.row->kernel && node.value.shape() == value.shape();
+    if (!step || node.row->ulp > kCheapUlp || ++sum.steps > kCheapSteps) return false;
     for (std::size_t i = 0; i < node.inputs; ++i) {
-      if (!self(self, input(node, i))) return false;
+      const NodeId from = input(node, i);
+      const Node& in = nodes_[from];
+      if (in.presence == Presence::computed || in.presence == Presence::lazy) {
+        const Tensor& source = in.presence == Presence::lazy ? lazies_[in.lazy] : in.value;
+        if (node.sweep != 0 && in.sweep != 0) return false;
+        if (source.numel() == value.numel() && ++sum.large > 1) return false;
+      } else if (in.presence == Presence::pending || !self(self, from)) {
+        return false;
+      }
     }
     return true;
   };
-  return add(add, id);
+  return walk(walk, id);
 }
 
 void Tape::flush(NodeId asked) const {

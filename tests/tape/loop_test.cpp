@@ -69,6 +69,27 @@ TEST(Loop, WhatIsCheapToComputeAgainIsNotStored) {
   verify(tape);
 }
 
+TEST(Loop, WhatASweepReleasesIsComputedAgainForWhatItDoesNot) {
+  Tensor want;
+  for (const bool keep : {true, false}) {
+    Tape tape;
+    const Var x = tape.leaf(wave().reshaped({256, 256}));
+    const Var scale = tape.leaf(wave(256));
+    const Var centred = x - mean(x, 0);
+    const Var y = scale * (centred * (1.0 / sqrt(mean(square(centred), 0) + 1e-3)));
+    const Var ct = tape.leaf(wave().reshaped({256, 256}));
+    y.value();
+    const Var dx = pullback(y, ct, x, {.keep = keep});
+    if (keep) {
+      want = dx.value();
+      continue;
+    }
+    EXPECT_TRUE(identical(dx.value(), want));
+    verify(tape);
+    EXPECT_TRUE(identical((dx - x).value(), (tape.leaf(want) - x).value()));
+  }
+}
+
 TEST(Loop, ARewindTakesBackWhatWasComputedAgain) {
   Tape tape;
   const Var x = tape.leaf(wave());
