@@ -22,6 +22,8 @@ constexpr double kDigits = 1000;
 constexpr double kRounding = 1e-5;
 // What rounding leaves of terms that cancel, relative to them: no proof that a rule is wrong.
 constexpr double kNoise = 1e-12;
+// Slopes below the normal numbers have no digits left.
+constexpr double kUnderflow = 1e3 * smallest_normal(DType::f64);
 constexpr int kSample = 9;  // single elements that are looked at
 
 // A stream of its own: weights equal to an input that was drawn with the same seed would be no random weights.
@@ -225,12 +227,13 @@ class Check {
     const auto is = [&](GradcheckVerdict verdict) { entry.verdict = verdict; };
     if (!std::isfinite(entry.analytic) || !std::isfinite(entry.uncertainty)) {
       is(GradcheckVerdict::unresolved);
-    } else if (!(difference <= options_.tolerance * slopes + 10 * entry.uncertainty + kNoise * entry.terms)) {
+    } else if (!(difference <=
+                 options_.tolerance * slopes + 10 * entry.uncertainty + kNoise * entry.terms + kUnderflow)) {
       is(GradcheckVerdict::wrong);
     } else if (order_ == 1 && constant) {
       const bool vanishes = slopes <= kDigits * entry.uncertainty + 1e-9 * entry.terms;
       is(vanishes ? GradcheckVerdict::right : GradcheckVerdict::wrong);
-    } else if (order_ == 1 && slopes <= kDigits * rounding) {
+    } else if (order_ == 1 && slopes <= kDigits * rounding + kUnderflow) {
       is(GradcheckVerdict::vacuous);
     } else {  // the second derivative of a linear function is 0, and rightly so
       const bool resolved = kDigits * entry.uncertainty <= std::max(slopes, entry.terms);

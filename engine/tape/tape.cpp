@@ -14,6 +14,11 @@
 #include <cmath>
 
 namespace ebb {
+namespace {
+
+constexpr std::size_t kSharingWindow = 512;  // nodes of one node's rules that later ones may share
+
+}  // namespace
 
 Tape::Tape(Mode mode)
     : mode_(mode),
@@ -205,7 +210,9 @@ void Tape::check_literal(const Row& row, const Operand& operand, DType dtype) co
 }
 
 NodeId Tape::find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const {
-  for (NodeId id = window_; id < nodes_.size(); ++id) {
+  // A node of ten thousand inputs records as many cotangents, which must not all be compared with each other.
+  const std::size_t end = std::min<std::size_t>(nodes_.size(), std::size_t{window_} + kSharingWindow);
+  for (NodeId id = window_; id < end; ++id) {
     const Node& node = nodes_[id];
     if (node.row == &row && node.inputs == inputs.size() &&
         std::equal(inputs.begin(), inputs.end(), edges_.begin() + node.first_input) &&

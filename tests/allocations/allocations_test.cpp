@@ -1,40 +1,8 @@
-// A warm training step asks nobody for memory. This program replaces global new and delete, so it is one of its own.
+// A warm training step asks nobody for memory.
 #include <ebb/ebb.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
-namespace {
-
-std::atomic<std::size_t> allocations{0};
-
-void* counted(std::size_t bytes, std::size_t alignment) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  if (void* block = std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded)) return block;
-  throw std::bad_alloc();
-}
-
-}  // namespace
-
-void* operator new(std::size_t bytes) { return counted(bytes, alignof(std::max_align_t)); }
-void* operator new[](std::size_t bytes) { return counted(bytes, alignof(std::max_align_t)); }
-void* operator new(std::size_t bytes, std::align_val_t alignment) {
-  return counted(bytes, static_cast<std::size_t>(alignment));
-}
-void* operator new[](std::size_t bytes, std::align_val_t alignment) {
-  return counted(bytes, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* block) noexcept { std::free(block); }
-void operator delete[](void* block) noexcept { std::free(block); }
-void operator delete(void* block, std::size_t) noexcept { std::free(block); }
-void operator delete[](void* block, std::size_t) noexcept { std::free(block); }
-void operator delete(void* block, std::align_val_t) noexcept { std::free(block); }
-void operator delete[](void* block, std::align_val_t) noexcept { std::free(block); }
-void operator delete(void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
-void operator delete[](void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
+#include "tests/allocations/counter.h"
 
 namespace ebb {
 namespace {
@@ -44,19 +12,19 @@ template <class F>
 void expect_no_allocation(F&& step, int steps = 10000) {
   step();
   step();
-  const std::size_t before = allocations.load();
+  const std::size_t before = test::allocations().count;
   const std::size_t system = memory_report().system_allocations;
   const std::size_t live = memory_report().live;
   for (int i = 2; i < steps; ++i) step();
-  EXPECT_EQ(allocations.load() - before, 0u);
+  EXPECT_EQ(test::allocations().count - before, 0u);
   EXPECT_EQ(memory_report().system_allocations - system, 0u);
   EXPECT_EQ(memory_report().live, live);
 }
 
 TEST(Allocations, TheCounterCounts) {
-  const std::size_t before = allocations.load();
+  const std::size_t before = test::allocations().count;
   ::operator delete(::operator new(3));  // a compiler may leave out `delete new int`
-  EXPECT_EQ(allocations.load() - before, 1u);
+  EXPECT_EQ(test::allocations().count - before, 1u);
 }
 
 TEST(Allocations, MarkAndRewind) {
@@ -127,9 +95,9 @@ TEST(Allocations, AStepThatThrowsKeepsItsStorage) {
   step(true);
   step(false);
   step(false);
-  const std::size_t before = allocations.load();
+  const std::size_t before = test::allocations().count;
   for (int i = 0; i < 1000; ++i) step(false);
-  EXPECT_EQ(allocations.load(), before);
+  EXPECT_EQ(test::allocations().count, before);
 }
 
 }  // namespace
