@@ -4,6 +4,7 @@
 #include <ebb/engine/loop/reduction.h>
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 namespace ebb {
@@ -278,12 +279,22 @@ void Loop::compute(const Place& at, std::byte* scratch) const {
 
 namespace {
 
-// A block's results that nobody keeps, one region per thread.
-std::byte* thread_scratch(std::size_t bytes) {
-  thread_local CachedVector<std::byte> scratch;
-  if (scratch.size() < bytes) scratch.resize(bytes);
-  return scratch.data();
-}
+// A block's results that nobody keeps: a part for each range of a parallel loop. The caller holds them all, so that it
+// does not matter to the memory in use which threads come in time.
+class Scratch {
+ public:
+  explicit Scratch(std::size_t bytes) : bytes_(bytes) {
+    thread_local CachedVector<std::byte> memory;
+    const std::size_t all = bytes * static_cast<std::size_t>(threads());
+    if (memory.size() < all) memory.resize(all);
+    next_ = memory.data();
+  }
+  std::byte* take() { return next_.fetch_add(static_cast<std::ptrdiff_t>(bytes_), std::memory_order_relaxed); }
+
+ private:
+  std::size_t bytes_;
+  std::atomic<std::byte*> next_;
+};
 
 }  // namespace
 
@@ -342,8 +353,9 @@ void Loop::run_flat(const Plan& plan) {
   const std::int64_t tasks = (extent + per_task - 1) / per_task;
   // Where a reduction is one chunk, and so one thread's work, the steps stay with that thread and its caches.
   const std::int64_t per_thread = total < 2 * Cut::kChunkWork ? tasks : 2;
+  Scratch parts(scratch_bytes_);
   parallel_for((tasks + per_thread - 1) / per_thread, [&](std::int64_t begin, std::int64_t end) {
-    std::byte* const scratch = thread_scratch(scratch_bytes_);
+    std::byte* const scratch = parts.take();
     const std::int64_t first = begin * per_thread;
     const std::int64_t last = std::min(tasks, end * per_thread);
     for (std::int64_t i = first; i < last; ++i) {
@@ -375,8 +387,9 @@ void Loop::run_cut(const Plan& plan) {
   CachedVector<std::int64_t> carry(static_cast<std::size_t>(carry_size) * reductions_);
   const auto carry_of = [&](std::size_t r) { return carry.data() + static_cast<std::int64_t>(r) * carry_size; };
   const bool back = next_direction();
+  Scratch parts(scratch_bytes_);
   cut.share([&](std::int64_t begin, std::int64_t end) {
-    std::byte* const scratch = thread_scratch(scratch_bytes_);
+    std::byte* const scratch = parts.take();
     cut.walk(begin, end, back, steps_ > 0, [&](const Block& block) {
       const Place at = locate(plan, block, true);
       compute(at, scratch);
