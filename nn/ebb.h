@@ -9,6 +9,8 @@
 #include <ebb/engine/dump/dump.h>
 #include <ebb/engine/dump/graph.h>
 #include <ebb/engine/error.h>
+#include <ebb/engine/io/npy.h>
+#include <ebb/engine/io/safetensors.h>
 #include <ebb/engine/random/philox.h>
 #include <ebb/engine/tape/grad.h>
 #include <ebb/engine/tape/structural.h>
@@ -31,5 +33,8 @@
 #include <ebb/ops/indexing/indexing.h>
 #include <ebb/ops/linalg/matmul.h>
 #include <ebb/ops/loss/cross_entropy.h>
+#include <ebb/ops/random/random.h>
 #include <ebb/ops/reduction/reduction.h>
 #include <ebb/ops/rows.h>
+#include <ebb/ops/scan/scan.h>
+#include <ebb/ops/sorting/sorting.h>

@@ -54,6 +54,9 @@ struct GradcheckEntry {
   std::string text;  ///< the line of the report
 };
 
+/// The line of the report.
+std::string describe(const GradcheckEntry& entry);
+
 struct GradcheckReport {
   std::vector<GradcheckEntry> entries;
 

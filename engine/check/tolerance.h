@@ -8,8 +8,6 @@
 
 #include <ebb/engine/tensor/dtype.h>
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -24,28 +22,17 @@ constexpr double smallest_normal(DType dtype) {
 }
 
 /// One unit in the last place of a number of this magnitude.
-inline double ulp_of(DType dtype, double magnitude) {
-  if (!is_floating(dtype) || !std::isfinite(magnitude)) return 0;
-  magnitude = std::max(std::fabs(magnitude), smallest_normal(dtype));
-  int exponent = 0;
-  std::frexp(magnitude, &exponent);  // magnitude = m 2^exponent, m in [0.5, 1)
-  return std::ldexp(epsilon(dtype), exponent - 1);
-}
+double ulp_of(DType dtype, double magnitude);
 
 /// An elementwise op that is right to `ulp` units in the last place of its result.
 inline double elementwise_bound(DType dtype, double ulp, double result) { return ulp * ulp_of(dtype, result); }
 
 /// A reduction of n elements that are `magnitude` in sum of absolute values. Blocks are added in the dtype and carried
 /// in double, so in f32 the length does not matter; in f64 the carry rounds too, like a random walk over the blocks.
-inline double reduction_bound(DType dtype, double ulp, std::int64_t n, double magnitude) {
-  const double blocks = dtype == DType::f64 ? static_cast<double>(n) / 64 : 0;
-  return (ulp + std::sqrt(blocks)) * epsilon(dtype) * magnitude + ulp_of(dtype, 0);
-}
+double reduction_bound(DType dtype, double ulp, std::int64_t n, double magnitude);
 
 /// A sum of k products, |a| @ |b| being `magnitude`: k ulp at worst, whatever the order of the sum.
-inline double contraction_bound(DType dtype, std::int64_t k, double magnitude) {
-  return static_cast<double>(std::max<std::int64_t>(k, 4)) * epsilon(dtype) * magnitude + ulp_of(dtype, 0);
-}
+double contraction_bound(DType dtype, std::int64_t k, double magnitude);
 
 /// How far two right batchnorm kernels may be apart in one channel of n values, in f32 or f64.
 ///
@@ -59,16 +46,9 @@ inline double contraction_bound(DType dtype, std::int64_t k, double magnitude) {
 /// `mean_over_deviation` is |mean| / sqrt(variance + eps). `scale` is what the errors are relative to: the largest
 /// output, with |gamma| and |beta| added, for the output; |gamma| / deviation times the largest cotangent for dx; the
 /// sum of the cotangents' magnitudes for dgamma and dbeta.
-inline double batch_norm_bound(DType dtype, double mean_over_deviation, std::int64_t n, double scale) {
-  const double terms = static_cast<double>(std::max<std::int64_t>(n, 1));
-  const double block = 4 * std::sqrt(std::min(terms, 64.0));  // terms that are added in the dtype
-  const double carry = dtype == DType::f64 ? std::sqrt(terms / 64) : 0;
-  return epsilon(dtype) * (16 + block + carry + 4 * std::fabs(mean_over_deviation)) * scale + ulp_of(dtype, 0);
-}
+double batch_norm_bound(DType dtype, double mean_over_deviation, std::int64_t n, double scale);
 
 /// A whole program of `ops` recorded ops in a row on values of `magnitude`, each op right to `ulp`.
-inline double program_bound(DType dtype, double ulp, std::int64_t ops, double magnitude) {
-  return ulp * static_cast<double>(ops) * epsilon(dtype) * magnitude + ulp_of(dtype, 0);
-}
+double program_bound(DType dtype, double ulp, std::int64_t ops, double magnitude);
 
 }  // namespace ebb

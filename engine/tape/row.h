@@ -148,6 +148,30 @@ struct ReducerTable {
   std::array<const Reducer*, kDTypeCount> by_dtype{};
 };
 
+/// Scans that run beside one another. Step `s` of lane `l` lies at element `l * lane_step + s * step` of the inputs and
+/// of the output, which all have one shape. A lane's accumulator is an 8-byte cell, read at the first step and left
+/// behind after the last.
+struct ScanCall {
+  std::array<const void*, 2> in{};
+  void* out = nullptr;  // null: only the cells are wanted
+  void* cells = nullptr;
+  std::int64_t lanes = 1;
+  std::int64_t lane_step = 1;
+  std::int64_t steps = 0;
+  std::int64_t step = 1;
+};
+
+/// The steps of one scan over one dtype.
+struct Scanner {
+  void (*init)(void* cells, std::int64_t n);
+  void (*run)(const ScanCall&);
+  /// Cell i takes in what `others` i would have added to it; null if a lane must not be cut into pieces.
+  void (*merge)(void* cells, const void* others, std::int64_t n);
+};
+struct ScannerTable {
+  std::array<const Scanner*, kDTypeCount> by_dtype{};
+};
+
 /// One table per instruction set; a set that is not compiled in repeats the one below it.
 template <class Table>
 using PerIsa = std::array<const Table*, kIsaCount>;
@@ -239,10 +263,11 @@ struct Row {
   int arity = 1;  // -1: any number
   TypeRule type = nullptr;
   VjpRules vjp;
-  Kernel kernel = nullptr;                // where lanes or a reducer do not say it all
+  Kernel kernel = nullptr;                // where no lanes, reducer or scanner say it all
   Signature signature = Signature::same;  // elementwise
   PerIsa<LaneTable> lanes{};              // elementwise
   PerIsa<ReducerTable> reducer{};         // reduction
+  PerIsa<ScannerTable> scanner{};         // scan
   bool reads_broadcast = false;           // the kernel takes inputs that only broadcast to their shape
   Domain domain{};
   double ulp = 0.5;  // largest error of the value, in units in the last place of f32 and f64

@@ -170,16 +170,19 @@ TensorType reduction_type(const Call& call) {
   return {reduced_shape(call.shape(0), axes, call.attrs().flag("keepdim")), call.dtype(0)};
 }
 
-Var reduce(const Row& row, const Operand& x, const Axes& axes, bool keepdim) {
-  const Var var = x.var();
+IntList resolved_axes(const Row& row, const Operand& x, const Axes& axes) {
   try {
-    return var.tape().record(row, {x}, {{"axes", axes.resolve(var.rank())}, {"keepdim", keepdim}});
-  } catch (const ShapeError& error) {
-    const std::string_view what = error.what();
-    if (!what.starts_with("axis")) throw;  // only the words of Axes::resolve lack the op and the input
-    const std::array ids{var.id()};
-    Call(var.tape(), row, ids, {}, x.where()).fail_shape(what);
+    return axes.resolve(x.var().rank());
+  } catch (const ShapeError& error) {  // the words lack the op and the input
+    const std::array ids{x.var().id()};
+    Call(x.tape(), row, ids, {}, x.tape().line(x.where())).fail_shape(error.what());
   }
+}
+
+Var reduce(const Row& row, const Operand& x, const Axes& axes, bool keepdim, std::span<const Attr> more) {
+  std::array<Attr, 4> attrs{Attr{"axes", resolved_axes(row, x, axes)}, Attr{"keepdim", keepdim}};
+  std::ranges::copy(more, attrs.begin() + 2);
+  return x.tape().record(row, std::span(&x, 1), std::span(attrs).first(2 + more.size()));
 }
 
 Var with_reduced_axes(const Vjp& g, const Var& v) {

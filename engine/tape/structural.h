@@ -73,8 +73,10 @@ Var detach(const Operand& x);
 TensorType reduction_type(const Call& call);
 /// The shape after reducing `axes` (resolved).
 Shape reduced_shape(const Shape& shape, const IntList& axes, bool keepdim);
-/// Records a reduction row; the attributes are made from the arguments.
-Var reduce(const Row& row, const Operand& x, const Axes& axes, bool keepdim);
+/// The axes counted from the front, or the ShapeError of `row` called with x.
+IntList resolved_axes(const Row& row, const Operand& x, const Axes& axes);
+/// Records a reduction row; the attributes are made from the arguments, and `more` follows them.
+Var reduce(const Row& row, const Operand& x, const Axes& axes, bool keepdim, std::span<const Attr> more = {});
 /// A cotangent of a reduction, with the reduced axes back in place as size 1.
 Var with_reduced_axes(const Vjp& g, const Var& v);
 

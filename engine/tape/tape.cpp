@@ -3,6 +3,7 @@
 #include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/loop/loop.h>
 #include <ebb/engine/loop/reduction.h>
+#include <ebb/engine/loop/scan.h>
 #include <ebb/engine/tape/slots.h>
 #include <ebb/engine/tape/structural.h>
 #include <ebb/engine/tape/sweep.h>
@@ -256,6 +257,10 @@ void Tape::compute(Node& node, std::span<const NodeId> inputs, const Call& call)
     return;
   } else if (row.kind == Kind::reduction && !row.kernel) {
     run_reduction(row, value(inputs[0]), call.attrs().list("axes"), node.value);
+  } else if (row.kind == Kind::scan && !row.kernel) {
+    std::array<const Tensor*, 2> in{};
+    for (std::size_t i = 0; i < inputs.size(); ++i) in[i] = &value(inputs[i]);
+    run_scan(row, {in.data(), inputs.size()}, call.attrs(), node.value);
   } else {
     std::array<const Tensor*, 8> few;
     CachedVector<const Tensor*> many;

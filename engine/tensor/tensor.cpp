@@ -1,4 +1,5 @@
 #include <ebb/engine/error.h>
+#include <ebb/engine/tensor/strided.h>
 #include <ebb/engine/tensor/tensor.h>
 #include <fmt/format.h>
 
@@ -41,6 +42,29 @@ template Tensor Tensor::from(const Shape&, std::span<const float>);
 template Tensor Tensor::from(const Shape&, std::span<const double>);
 template Tensor Tensor::from(const Shape&, std::span<const std::int64_t>);
 template Tensor Tensor::from(const Shape&, std::span<const bool>);
+
+template <class T>
+Tensor Tensor::from_strided(const Shape& shape, const T* data, std::span<const std::int64_t> strides) {
+  if (static_cast<int>(strides.size()) != shape.rank()) {
+    throw ShapeError(fmt::format("from_strided: {} strides for shape {}, which has {} axes", strides.size(),
+                                 to_string(shape), shape.rank()));
+  }
+  Tensor tensor = empty(shape, dtype_of<T>);
+  if (tensor.numel() == 0) return tensor;
+  if (data == nullptr) {
+    throw UsageError(
+        fmt::format("from_strided: data is null, shape {} holds {} elements", to_string(shape), tensor.numel()));
+  }
+  Strides from{};
+  std::ranges::copy(strides, from.begin());
+  copy_strided(shape, tensor.dtype(), reinterpret_cast<const std::byte*>(data), from, tensor.mutable_raw(),
+               strides_of(shape));
+  return tensor;
+}
+template Tensor Tensor::from_strided(const Shape&, const float*, std::span<const std::int64_t>);
+template Tensor Tensor::from_strided(const Shape&, const double*, std::span<const std::int64_t>);
+template Tensor Tensor::from_strided(const Shape&, const std::int64_t*, std::span<const std::int64_t>);
+template Tensor Tensor::from_strided(const Shape&, const bool*, std::span<const std::int64_t>);
 
 std::byte* Tensor::mutable_raw() {
   if (!buffer_.unique()) *this = clone();

@@ -38,6 +38,19 @@ class Tensor {
     return from(shape, std::span<const T>(values.begin(), values.size()));
   }
 
+  /// Copies foreign memory: the element at index i is data[i . strides].
+  ///
+  /// Shapes    strides has one entry per axis, in elements; 0 repeats, and a negative one walks back from `data`, which
+  ///           is the element at index 0.
+  /// Throws    ShapeError if there is not one stride per axis, UsageError if data is null and there are elements.
+  /// Example   Tensor::from_strided({3, 2}, columns, {1, 3});   // a column-major 3 x 2 matrix of floats
+  template <class T>
+  static Tensor from_strided(const Shape& shape, const T* data, std::span<const std::int64_t> strides);
+  template <class T>
+  static Tensor from_strided(const Shape& shape, const T* data, std::initializer_list<std::int64_t> strides) {
+    return from_strided(shape, data, std::span<const std::int64_t>(strides.begin(), strides.size()));
+  }
+
   const Shape& shape() const { return shape_; }
   DType dtype() const { return dtype_; }
   int rank() const { return shape_.rank(); }
@@ -52,12 +65,15 @@ class Tensor {
   /// The elements' memory for writing; copies first if the buffer is shared.
   std::byte* mutable_raw();
 
-  /// The elements, row-major. Throws DTypeError if T is not the dtype's type.
+  /// The elements, row-major, without a copy. The span is good while a Tensor holds this buffer. Throws DTypeError if T
+  /// is not the dtype's type.
   template <class T>
   std::span<const T> data() const {
     check_dtype(dtype_of<T>);
     return {reinterpret_cast<const T*>(raw()), static_cast<std::size_t>(has_buffer() ? numel() : 0)};
   }
+  /// The same for writing. It first gives this Tensor a buffer of its own, if copies share it: they keep their values.
+  /// A copy made afterwards shares what the span writes to, so ask anew after each copy.
   template <class T>
   std::span<T> mutable_data() {
     check_dtype(dtype_of<T>);

@@ -1,16 +1,22 @@
+#include <ebb/engine/io/inflate.h>
 #include <ebb/nn/data/digits.h>
 #include <fmt/format.h>
-#include <zlib.h>
 
 #include <algorithm>
-#include <cerrno>
+#include <array>
 #include <charconv>
-#include <cstring>
-#include <fstream>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace ebb::nn {
+
+// The file, which the build makes a source of.
+namespace detail {
+extern const unsigned char kDigits[];
+extern const std::size_t kDigitsSize;
+}  // namespace detail
+
 namespace {
 
 constexpr int kPixels = 64;
@@ -18,51 +24,32 @@ constexpr int kInk = 16;  // the darkest pixel
 
 class Reader {
  public:
-  Reader(const std::filesystem::path& path, Location where) : path_(path), where_(where) {}
+  explicit Reader(Source source) : source_(std::move(source)) {}
 
   Dataset read() const;
 
  private:
-  [[noreturn]] void fail(const std::string& what, std::string_view advice) const {
-    throw IoError(fmt::format("read_digits: {}; got \"{}\". {} ({})", what, path_.string(), advice, to_string(where_)));
-  }
   std::string unpacked() const;
   int field(std::string_view text, std::int64_t line, int index) const;
 
-  const std::filesystem::path& path_;
-  Location where_;
+  Source source_;
 };
 
 constexpr std::string_view kFetchAgain = "Fetch the file again: digits.csv.gz ships in nn/data.";
 
 std::string Reader::unpacked() const {
-  {
-    std::ifstream file(path_, std::ios::binary);
-    if (!file) {
-      fail(fmt::format("cannot open the file ({})", std::strerror(errno)),
-           "Give the path of digits.csv.gz, which ships in nn/data.");
-    }
-    unsigned char magic[2] = {};
-    file.read(reinterpret_cast<char*>(magic), 2);
-    if (file.gcount() < 2) fail(fmt::format("the file has {} bytes, too few for gzip", file.gcount()), kFetchAgain);
-    if (magic[0] != 0x1f || magic[1] != 0x8b) {
-      fail(fmt::format("the file is not gzip, it begins with {:02x} {:02x} instead of 1f 8b", magic[0], magic[1]),
-           "Compress it with gzip.");
-    }
+  if (source_.size() < 2) {
+    source_.fail(fmt::format("the file has {} bytes, too few for gzip", source_.size()), kFetchAgain);
   }
-  const gzFile file = gzopen(path_.c_str(), "rb");
-  if (!file) fail("cannot open the file", "Is there memory left?");
+  if (const std::string magic = source_.read(0, 2); magic != "\x1f\x8b") {
+    source_.fail(fmt::format("the file is not gzip, it begins with {:02x} {:02x} instead of 1f 8b",
+                             static_cast<unsigned char>(magic[0]), static_cast<unsigned char>(magic[1])),
+                 "Compress it with gzip.");
+  }
+  InflateStream stream(source_, 0, source_.size(), Packing::gzip);
   std::string text;
-  char block[1 << 14];
-  int n = 0;
-  while ((n = gzread(file, block, sizeof block)) > 0) text.append(block, static_cast<std::size_t>(n));
-  int code = Z_OK;
-  gzerror(file, &code);
-  gzclose(file);
-  if (code == Z_BUF_ERROR) {
-    fail(fmt::format("the file is cut short, {} bytes could be unpacked", text.size()), kFetchAgain);
-  }
-  if (n < 0) fail(fmt::format("the file is damaged, after {} unpacked bytes", text.size()), kFetchAgain);
+  std::array<std::byte, 1 << 14> block{};
+  while (const std::size_t n = stream.read_some(block)) text.append(reinterpret_cast<const char*>(block.data()), n);
   return text;
 }
 
@@ -71,9 +58,9 @@ int Reader::field(std::string_view text, std::int64_t line, int index) const {
   int value = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < 0 || value > largest) {
-    fail(fmt::format("line {}, field {}: \"{}\" is not a whole number of 0..{}", line, index + 1, text.substr(0, 20),
-                     largest),
-         fmt::format("A line is 64 pixels of 0..{} and a label of 0..9.", kInk));
+    source_.fail(fmt::format("line {}, field {}: \"{}\" is not a whole number of 0..{}", line, index + 1,
+                             text.substr(0, 20), largest),
+                 fmt::format("A line is 64 pixels of 0..{} and a label of 0..9.", kInk));
   }
   return value;
 }
@@ -90,8 +77,8 @@ Dataset Reader::read() const {
     if (fields.ends_with('\r')) fields.remove_suffix(1);
     const auto width = std::ranges::count(fields, ',') + 1;
     if (width != kPixels + 1) {
-      fail(fmt::format("line {} has {} fields instead of {}", line, width, kPixels + 1),
-           fmt::format("A line is 64 pixels of 0..{} and a label of 0..9.", kInk));
+      source_.fail(fmt::format("line {} has {} fields instead of {}", line, width, kPixels + 1),
+                   fmt::format("A line is 64 pixels of 0..{} and a label of 0..9.", kInk));
     }
     for (int i = 0; i <= kPixels; ++i) {
       const std::size_t comma = std::min(fields.find(','), fields.size());
@@ -104,7 +91,7 @@ Dataset Reader::read() const {
       }
     }
   }
-  if (labels.empty()) fail("the file has no lines", kFetchAgain);
+  if (labels.empty()) source_.fail("the file has no lines", kFetchAgain);
   const auto n = static_cast<std::int64_t>(labels.size());
   return {Tensor::from({n, kPixels}, std::span<const float>(pixels)),
           Tensor::from({n}, std::span<const std::int64_t>(labels))};
@@ -112,8 +99,13 @@ Dataset Reader::read() const {
 
 }  // namespace
 
-Dataset read_digits(Location where) { return read_digits(EBB_DATA_DIR "/digits.csv.gz", where); }
+Dataset read_digits(Location where) {
+  const std::span file(detail::kDigits, detail::kDigitsSize);
+  return Reader(Source::memory("read_digits", std::as_bytes(file), where)).read();
+}
 
-Dataset read_digits(const std::filesystem::path& path, Location where) { return Reader(path, where).read(); }
+Dataset read_digits(const std::string& path, Location where) {
+  return Reader(Source::file("read_digits", path, where)).read();
+}
 
 }  // namespace ebb::nn

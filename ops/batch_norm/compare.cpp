@@ -41,6 +41,8 @@ struct Channel {
 
 }  // namespace
 
+bool Disagreement::agrees() const { return difference == 0 || (difference <= bound && std::isfinite(difference)); }
+
 std::vector<Disagreement> compare_batch_norm_kernels(const Tensor& x, const std::optional<Tensor>& gamma,
                                                      const std::optional<Tensor>& beta,
                                                      const BatchNormOptions& options) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ebb/ops/indexing/gather.h>
+#include <ebb/ops/indexing/iota.h>
 #include <ebb/ops/indexing/permute.h>
 #include <ebb/ops/indexing/slice.h>
 

@@ -1,6 +1,6 @@
 #include <ebb/ops/indexing/permute.h>
 
-#include <ebb/ops/indexing/strided.h>
+#include <ebb/engine/tensor/strided.h>
 #include <fmt/format.h>
 
 #include <array>

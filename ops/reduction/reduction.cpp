@@ -2,20 +2,25 @@
 
 #include <ebb/engine/lanes/elementwise_row.h>
 #include <ebb/ops/elementwise/elementwise.h>
+#include <ebb/ops/indexing/iota.h>
+#include <ebb/ops/reduction/arg.h>
+#include <ebb/ops/scan/scan.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstring>
 #include <limits>
 
 namespace ebb {
 
 namespace base {
-extern const std::array<ReducerTable, 2> kReducers;
+extern const std::array<ReducerTable, 4> kReducers;
 }
 namespace avx2 {
-extern const std::array<ReducerTable, 2> kReducers;
+extern const std::array<ReducerTable, 4> kReducers;
 }
 namespace avx512 {
-extern const std::array<ReducerTable, 2> kReducers;
+extern const std::array<ReducerTable, 4> kReducers;
 }
 
 namespace {
@@ -24,15 +29,29 @@ constexpr PerIsa<ReducerTable> reducers(std::size_t i) {
   return per_isa(base::kReducers, avx2::kReducers, avx512::kReducers, i);
 }
 
-std::vector<Example> examples() {
+std::vector<Example> examples_with(std::initializer_list<Attr> more) {
+  const auto over = [&](Shape shape, IntList axes, bool keepdim) {
+    std::vector<Attr> attrs{{"axes", axes}, {"keepdim", keepdim}};
+    attrs.insert(attrs.end(), more);
+    return Example{{{shape}}, attrs};
+  };
   return {
-      {{{{7}}}, {{"axes", IntList{0}}, {"keepdim", false}}},
-      {{{{3, 4}}}, {{"axes", IntList{0}}, {"keepdim", false}}},
-      {{{{3, 4}}}, {{"axes", IntList{1}}, {"keepdim", true}}},
-      {{{{2, 3, 4, 5}}}, {{"axes", IntList{0, 2, 3}}, {"keepdim", true}}},
-      {{{{2, 3, 4, 5}}}, {{"axes", IntList{1, 3}}, {"keepdim", false}}},
+      over({7}, {0}, false),
+      over({3, 4}, {0}, false),
+      over({3, 4}, {1}, true),
+      over({2, 3, 4, 5}, {0, 2, 3}, true),
+      over({2, 3, 4, 5}, {1, 3}, false),
   };
 }
+std::vector<Example> examples() { return examples_with({}); }
+
+std::vector<Example> bool_examples() {
+  std::vector<Example> out = examples();
+  for (Example& example : out) example.inputs[0].dtype = DType::boolean;
+  return out;
+}
+
+bool is_over_nothing(const Call& call, const Shape& out) { return call.shape(0).numel() == 0 && out.numel() > 0; }
 
 const Row kMean{
     .name = "mean",
@@ -53,57 +72,275 @@ const Row kMean{
     .examples = examples,
 };
 
+// The product of the other elements along one axis: of those before and of those after.
+Var others(const Var& x, int axis) {
+  constexpr ScanOptions kReverse{.reverse = true};
+  return shift(cumprod(x, axis), axis, 1) * shift(cumprod(x, axis, kReverse), axis, 1, kReverse);
+}
+
+const Row kProd{
+    .name = "prod",
+    .kind = Kind::reduction,
+    .type = reduction_type,
+    .vjp =
+        [](const Vjp& g) {
+          // Axis by axis: the others along the last axis, times the products of the other lines, and so on.
+          const IntList& axes = g.attrs.list("axes");
+          Var dx = with_reduced_axes(g, g.ct);
+          Var line = g.in[0];
+          for (std::size_t i = axes.size(); i-- > 0;) {
+            const int axis = static_cast<int>(axes[i]);
+            dx = dx * others(line, axis);
+            if (i > 0) line = prod(line, axis, true);
+          }
+          return broadcast_to(dx, g.in[0].shape());
+        },
+    .reducer = reducers(3),
+    .ulp = 1,
+    .examples = examples,
+};
+
+// --- extrema ---------------------------------------------------------------------------------------------------------
+
+constexpr std::string_view kSplit = "split";
+constexpr std::string_view kFirst = "first";
+
+template <bool largest>
+TensorType extremum_type(const Call& call) {
+  const TensorType type = reduction_type(call);
+  if (is_over_nothing(call, type.shape)) {
+    call.fail_shape(largest ? "the largest of no elements does not exist"
+                            : "the smallest of no elements does not exist");
+  }
+  return type;
+}
+
+template <bool largest>
+TensorType place_type(const Call& call) {
+  return {extremum_type<largest>(call).shape, DType::i64};
+}
+
+// The places of x's elements among its reduced axes; 1 along the others.
+Var places(const Vjp& g, const IntList& axes) {
+  Shape shape = g.in[0].shape();
+  for (int i = 0; i < shape.rank(); ++i) {
+    if (!axes.contains(i)) shape[i] = 1;
+  }
+  return reshape(iota(g.tape, shape.numel()), shape);
+}
+
+template <bool largest>
+Var extremum_rule(const Vjp& g) {
+  const Var x = g.in[0];
+  const IntList& axes = g.attrs.list("axes");
+  const Var ct = with_reduced_axes(g, g.ct);
+  if (g.attrs.word("ties") == kFirst) {
+    const Var place = (largest ? argmax : argmin)(x, Axes(axes), true);
+    return where(equal(places(g, axes), place), ct, 0.0);
+  }
+  const Var here = cast(equal(x, with_reduced_axes(g, g.out)), g.ct.dtype());
+  return here * (ct / sum(here, Axes(axes), true));
+}
+
 const Row kMax{
     .name = "max",
     .kind = Kind::reduction,
-    .type =
-        [](const Call& call) {
-          const TensorType type = reduction_type(call);
-          if (call.shape(0).numel() == 0 && type.shape.numel() > 0) {
-            call.fail_shape("the largest of no elements does not exist");
-          }
-          return type;
-        },
-    .vjp =
-        [](const Vjp& g) {
-          const Var x = g.in[0];
-          const Var here = cast(equal(x, with_reduced_axes(g, g.out)), g.ct.dtype());
-          const Var share = with_reduced_axes(g, g.ct) / sum(here, Axes(g.attrs.list("axes")), true);
-          return here * share;
-        },
+    .type = extremum_type<true>,
+    .vjp = extremum_rule<true>,
     .reducer = reducers(1),
+    .ulp = 0,
+    .examples =
+        [] {
+          return examples_with({{"ties", kSplit}});
+        },
+};
+
+const Row kMin{
+    .name = "min",
+    .kind = Kind::reduction,
+    .type = extremum_type<false>,
+    .vjp = extremum_rule<false>,
+    .reducer = reducers(2),
+    .ulp = 0,
+    .examples =
+        [] {
+          return examples_with({{"ties", kFirst}});
+        },
+};
+
+const Row kArgmax{
+    .name = "argmax",
+    .kind = Kind::reduction,
+    .type = place_type<true>,
+    .vjp = kNoGrad("a place is constant but for jumps"),
+    .kernel = [](KernelCall& call) { run_arg(call, true, kMax); },
     .ulp = 0,
     .examples = examples,
 };
 
+const Row kArgmin{
+    .name = "argmin",
+    .kind = Kind::reduction,
+    .type = place_type<false>,
+    .vjp = kNoGrad("a place is constant but for jumps"),
+    .kernel = [](KernelCall& call) { run_arg(call, false, kMin); },
+    .ulp = 0,
+    .examples = examples,
+};
+
+// --- bool ------------------------------------------------------------------------------------------------------------
+
+// Runs are searched for the byte that decides; a bool is 0 or 1.
+template <bool decides>
+struct Quantifier {
+  static void init(void* cells, std::int64_t n) {
+    std::fill_n(static_cast<std::int64_t*>(cells), n, std::int64_t{!decides});
+  }
+  static void run(const void* x, std::int64_t runs, std::int64_t stride, std::int64_t n, void* cell) {
+    auto* const decided = static_cast<std::int64_t*>(cell);
+    for (std::int64_t r = 0; r < runs && *decided != decides; ++r) {
+      if (std::memchr(static_cast<const char*>(x) + r * stride, decides, static_cast<std::size_t>(n))) {
+        *decided = decides;
+      }
+    }
+  }
+  static void columns(const void* x, std::int64_t rows, std::int64_t stride, std::int64_t n, void* cells) {
+    auto* const cell = static_cast<std::int64_t*>(cells);
+    std::array<unsigned char, 512> tile;
+    for (std::int64_t first = 0; first < n; first += static_cast<std::int64_t>(tile.size())) {
+      const std::int64_t m = std::min<std::int64_t>(n - first, tile.size());
+      tile.fill(!decides);
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const unsigned char* const row = static_cast<const unsigned char*>(x) + r * stride + first;
+        for (std::int64_t c = 0; c < m; ++c) {
+          unsigned char& t = tile[static_cast<std::size_t>(c)];
+          t = static_cast<unsigned char>(decides ? t | row[c] : t & row[c]);
+        }
+      }
+      for (std::int64_t c = 0; c < m; ++c) {
+        if (tile[static_cast<std::size_t>(c)] == decides) cell[first + c] = decides;
+      }
+    }
+  }
+  static void merge(void* cells, const void* others, std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      if (static_cast<const std::int64_t*>(others)[i] == decides) static_cast<std::int64_t*>(cells)[i] = decides;
+    }
+  }
+  static void finish(const void* cells, std::int64_t n, std::int64_t, void* out) {
+    for (std::int64_t i = 0; i < n; ++i) static_cast<bool*>(out)[i] = static_cast<const std::int64_t*>(cells)[i] != 0;
+  }
+  static constexpr Reducer kReducer{init, run, columns, merge, finish};
+  static constexpr ReducerTable kTable{{nullptr, nullptr, nullptr, &kReducer}};
+  static constexpr PerIsa<ReducerTable> kTables{&kTable, &kTable, &kTable};
+};
+
+TensorType quantifier_type(const Call& call) {
+  call.require_dtype(0, DType::boolean);
+  return {reduced_shape(call.shape(0), call.attrs().list("axes"), call.attrs().flag("keepdim")), DType::boolean};
+}
+
+const Row kAny{
+    .name = "any",
+    .kind = Kind::reduction,
+    .type = quantifier_type,
+    .vjp = kNoGrad("a bool has no slope"),
+    .reducer = Quantifier<true>::kTables,
+    .ulp = 0,
+    .examples = bool_examples,
+};
+
+const Row kAll{
+    .name = "all",
+    .kind = Kind::reduction,
+    .type = quantifier_type,
+    .vjp = kNoGrad("a bool has no slope"),
+    .reducer = Quantifier<false>::kTables,
+    .ulp = 0,
+    .examples = bool_examples,
+};
+
+Var extremum(const Row& row, const Operand& x, const Axes& axes, bool keepdim, Ties ties) {
+  const Attr attr{"ties", ties == Ties::first ? kFirst : kSplit};
+  return reduce(row, x, axes, keepdim, std::span(&attr, 1));
+}
+
+// sqrt(x) for x >= 0, with the slope 0 at 0. NaN stays NaN.
+Var root(const Var& x) {
+  const Var positive = greater(x, 0.0);
+  return where(positive, sqrt(where(positive, x, 1.0)), detach(x));
+}
+
+// What the softmax family subtracts: the largest element. It cancels, so it is a constant to the derivative; an
+// infinite one would turn into inf - inf.
+Var shift_of(const Operand& x, const Axes& axes) {
+  const double inf = std::numeric_limits<double>::infinity();
+  const Var largest = detach(max(x, axes, true));
+  return where(less(largest, inf), where(greater(largest, -inf), largest, 0.0), 0.0);
+}
+
+Var without_axes(const Var& x, const Axes& axes) {
+  return reshape(x, reduced_shape(x.shape(), axes.resolve(x.rank()), false));
+}
+
 }  // namespace
 
 Var mean(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kMean, x, axes, keepdim); }
-Var max(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kMax, x, axes, keepdim); }
+Var prod(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kProd, x, axes, keepdim); }
+Var max(const Operand& x, const Axes& axes, bool keepdim, Ties ties) { return extremum(kMax, x, axes, keepdim, ties); }
+Var min(const Operand& x, const Axes& axes, bool keepdim, Ties ties) { return extremum(kMin, x, axes, keepdim, ties); }
+Var argmax(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kArgmax, x, axes, keepdim); }
+Var argmin(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kArgmin, x, axes, keepdim); }
+Var any(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kAny, x, axes, keepdim); }
+Var all(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kAll, x, axes, keepdim); }
+
+Var var(const Operand& x, const Axes& axes, const VarianceOptions& options) {
+  const auto scope = x.tape().scope("var", x.where());
+  const Shape shape = x.var().shape();
+  const std::int64_t results = reduced_shape(shape, resolved_axes(kMean, x, axes), false).numel();
+  const std::int64_t n = results == 0 ? 0 : shape.numel() / results;
+  if (results > 0 && static_cast<double>(n) <= options.correction) {
+    throw ShapeError(
+        fmt::format("var: {} element{} per result with a correction of {} leave{} nothing to divide by; "
+                    "got {}{}. Use {{.correction = 0}} for the biased variance. ({})",
+                    n, n == 1 ? "" : "s", options.correction, n == 1 ? "s" : "", name(x.var().dtype()),
+                    to_string(shape), to_string(x.tape().line(x.where()))));
+  }
+  return sum(square(x - mean(x, axes, true)), axes, options.keepdim) / (static_cast<double>(n) - options.correction);
+}
+
+Var std(const Operand& x, const Axes& axes, const VarianceOptions& options) {
+  const auto scope = x.tape().scope("std", x.where());
+  return root(var(x, axes, options));
+}
+
+Var norm(const Operand& x, const Axes& axes, bool keepdim) {
+  const auto scope = x.tape().scope("norm", x.where());
+  const Axes counted(resolved_axes(kSum, x, axes));  // or its error, with nothing recorded
+  return root(sum(square(x), counted, keepdim));
+}
 
 Var logsumexp(const Operand& x, const Axes& axes, bool keepdim) {
   const auto scope = x.tape().scope("logsumexp", x.where());
-  const double inf = std::numeric_limits<double>::infinity();
-  // The shift cancels, so it is a constant to the derivative; an infinite one would turn into inf - inf.
-  const Var largest = detach(max(x, axes, true));
-  const Var shift = where(less(largest, inf), where(greater(largest, -inf), largest, 0.0), 0.0);
+  const Var shift = shift_of(x, axes);
   const Var result = log(sum(exp(x - shift), axes, true)) + shift;
-  if (keepdim) return result;
-  return reshape(result, reduced_shape(x.var().shape(), axes.resolve(x.var().rank()), false));
+  return keepdim ? result : without_axes(result, axes);
 }
 
-Var log_softmax(const Operand& x, int axis) {
+Var log_softmax(const Operand& x, const Axes& axes) {
   const auto scope = x.tape().scope("log_softmax", x.where());
-  return x - logsumexp(x, axis, true);
+  const Var shifted = x - shift_of(x, axes);
+  return shifted - log(sum(exp(shifted), axes, true));
 }
 
-Var softmax(const Operand& x, int axis) {
+Var softmax(const Operand& x, const Axes& axes) {
   const auto scope = x.tape().scope("softmax", x.where());
-  return exp(log_softmax(x, axis));
+  const Var weights = exp(x - shift_of(x, axes));
+  return weights / sum(weights, axes, true);
 }
 
 std::span<const Row* const> reduction_rows() {
-  static const std::array<const Row*, 2> rows{&kMean, &kMax};
+  static const std::array<const Row*, 8> rows{&kMean, &kProd, &kMax, &kMin, &kArgmax, &kArgmin, &kAny, &kAll};
   return rows;
 }
 

@@ -12,20 +12,18 @@ struct Mean : Sum {
   }
 };
 
-// A NaN wins: it is not equal to itself. (xsimd's != is false for it from AVX2 on.)
-struct Max {
+struct Product {
   template <class T>
   static constexpr T init() {
-    return std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity()
-                                                : std::numeric_limits<T>::lowest();
+    return T(1);
   }
   template <class A>
   static A step(const A& acc, const A& x) {
-    return select((x > acc) | !(x == x), x, acc);
+    return acc * x;
   }
   template <class C>
   static C merge(C a, C b) {
-    return b > a || b != b ? b : a;
+    return a * b;
   }
   template <class C>
   static C finish(C cell, std::int64_t) {
@@ -33,7 +31,35 @@ struct Max {
   }
 };
 
-extern const std::array<ReducerTable, 2> kReducers;
-const std::array<ReducerTable, 2> kReducers{reducer_table<Mean, false>(), reducer_table<Max, true>()};
+// A NaN wins: it is not equal to itself. (xsimd's != is false for it from AVX2 on.)
+template <bool kLargest>
+struct Extremum {
+  template <class T>
+  static constexpr T init() {
+    using Limits = std::numeric_limits<T>;
+    if (kLargest) return Limits::has_infinity ? -Limits::infinity() : Limits::lowest();
+    return Limits::has_infinity ? Limits::infinity() : Limits::max();
+  }
+  template <class A>
+  static A step(const A& acc, const A& x) {
+    if constexpr (kLargest) {
+      return select((x > acc) | !(x == x), x, acc);
+    } else {
+      return select((x < acc) | !(x == x), x, acc);
+    }
+  }
+  template <class C>
+  static C merge(C a, C b) {
+    return (kLargest ? b > a : b < a) || b != b ? b : a;
+  }
+  template <class C>
+  static C finish(C cell, std::int64_t) {
+    return cell;
+  }
+};
+
+extern const std::array<ReducerTable, 4> kReducers;
+const std::array<ReducerTable, 4> kReducers{reducer_table<Mean, false>(), reducer_table<Extremum<true>, true>(),
+                                            reducer_table<Extremum<false>, true>(), reducer_table<Product, true>()};
 
 }  // namespace ebb::EBB_ISA

@@ -66,10 +66,7 @@ TEST_F(Digits, LinesMayEndAsTheyLike) {
 }
 
 TEST_F(Digits, Missing) {
-  EXPECT_EQ(
-      error(),
-      "read_digits: cannot open the file (No such file or directory); got \"FILE\". Give the path of digits.csv.gz, "
-      "which ships in nn/data.");
+  EXPECT_EQ(error(), "read_digits: cannot open the file (No such file or directory); got \"FILE\". Check the path.");
 }
 
 TEST_F(Digits, NotGzip) {
@@ -90,10 +87,10 @@ TEST_F(Digits, CutShortOrDamaged) {
   compress(text);
   std::string packed = bytes();
   write(packed.substr(0, packed.size() / 2));
-  EXPECT_EQ(error().find("read_digits: the file is cut short, "), 0u) << error();
+  EXPECT_EQ(error().find("read_digits: cut short, "), 0u) << error();
   packed[packed.size() - 5] = static_cast<char>(packed[packed.size() - 5] + 1);  // the checksum
   write(packed);
-  EXPECT_EQ(error().find("read_digits: the file is damaged, after "), 0u) << error();
+  EXPECT_EQ(error().find("read_digits: damaged, after "), 0u) << error();
 }
 
 TEST_F(Digits, WrongWidth) {

@@ -1,9 +1,9 @@
 // The reference data in tests/golden, read into plain standard types.
 //
-// A file is read whole and checked whole when it is opened: every tensor belongs to a case, lies
-// inside the file and has the size of its shape. A test that has a GoldenFile therefore never meets
-// damaged data halfway. Nothing here knows Ebb, so that a mistake in the engine cannot hide one in
-// the reference. tests/golden/README.md says what the cases mean.
+// A file is read whole by load_safetensors and checked whole when it is opened: every tensor belongs
+// to a case, every case is described. A test that has a GoldenFile therefore never meets damaged data
+// halfway. What tests see are plain values, so that a mistake in the engine's arithmetic cannot hide
+// one in the reference. tests/golden/README.md says what the cases mean.
 #pragma once
 
 #include <cstdint>

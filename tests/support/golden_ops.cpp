@@ -21,6 +21,10 @@ bool keepdim(const Json& attrs) { return attrs.at("keepdim").get<bool>(); }
 double scalar(const Json& attrs) { return attrs.at("scalar").get<double>(); }
 int integer(const Json& attrs, const char* key) { return attrs.at(key).get<int>(); }
 
+VarianceOptions variance_of(const Json& attrs) {
+  return {.correction = attrs.at("correction").get<double>(), .keepdim = keepdim(attrs)};
+}
+
 Reduction reduction_of(const Json& attrs) {
   const std::string word = attrs.value("reduction", "mean");
   return word == "mean" ? Reduction::mean : word == "sum" ? Reduction::sum : Reduction::none;
@@ -74,6 +78,15 @@ const std::map<std::string, GoldenOp, std::less<>>& golden_ops() {
       {"sum", [](Args a, const Json& j) { return sum(a[0], axes_of(j), keepdim(j)); }},
       {"mean", [](Args a, const Json& j) { return mean(a[0], axes_of(j), keepdim(j)); }},
       {"max", [](Args a, const Json& j) { return max(a[0], axes_of(j), keepdim(j)); }},
+      {"max ties=first", [](Args a, const Json& j) { return max(a[0], axes_of(j), keepdim(j), Ties::first); }},
+      {"min", [](Args a, const Json& j) { return min(a[0], axes_of(j), keepdim(j)); }},
+      {"min ties=first", [](Args a, const Json& j) { return min(a[0], axes_of(j), keepdim(j), Ties::first); }},
+      {"prod", [](Args a, const Json& j) { return prod(a[0], axes_of(j), keepdim(j)); }},
+      {"var", [](Args a, const Json& j) { return var(a[0], axes_of(j), variance_of(j)); }},
+      {"std", [](Args a, const Json& j) { return std(a[0], axes_of(j), variance_of(j)); }},
+      {"norm", [](Args a, const Json& j) { return norm(a[0], axes_of(j), keepdim(j)); }},
+      {"cumsum", [](Args a, const Json& j) { return cumsum(a[0], integer(j, "axis")); }},
+      {"cumprod", [](Args a, const Json& j) { return cumprod(a[0], integer(j, "axis")); }},
       {"logsumexp", [](Args a, const Json& j) { return logsumexp(a[0], axes_of(j), keepdim(j)); }},
       {"softmax", [](Args a, const Json& j) { return softmax(a[0], integer(j, "axis")); }},
       {"log_softmax", [](Args a, const Json& j) { return log_softmax(a[0], integer(j, "axis")); }},

@@ -125,12 +125,37 @@ TEST_F(Texts, Where) {
 TEST_F(Texts, Reductions) {
   struct Reduce {
     std::string name;
-    Var (*f)(const Operand&, const Axes&, bool);
+    std::function<Var(const Operand&, const Axes&)> f;
+    Var x;
+    std::string got;
   };
-  for (const Reduce& r : {Reduce{"sum", sum}, Reduce{"mean", mean}, Reduce{"max", max}}) {
-    expect<ShapeError>([&] { r.f(x, 2, false); }, r.name + ": axis 2 is outside of 2 axes" + got_x);
-    expect<ShapeError>([&] { r.f(x, -3, false); }, r.name + ": axis -3 is outside of 2 axes" + got_x);
-    expect<ShapeError>([&] { r.f(x, {0, -2}, false); }, r.name + ": axis -2 is named twice" + got_x);
+  const auto of = [&](const std::string& op, auto f) {
+    return Reduce{op, [f](const Operand& a, const Axes& axes) { return f(a, axes); }, x, got_x};
+  };
+  const auto of_bool = [&](const std::string& op, auto f) {
+    return Reduce{op, [f](const Operand& a, const Axes& axes) { return f(a, axes); }, b, "; got bool[3, 4] (%3)."};
+  };
+  const Reduce reductions[] = {
+      of("sum", [](auto& a, auto& axes) { return sum(a, axes); }),
+      of("mean", [](auto& a, auto& axes) { return mean(a, axes); }),
+      of("prod", [](auto& a, auto& axes) { return prod(a, axes); }),
+      of("max", [](auto& a, auto& axes) { return max(a, axes); }),
+      of("min", [](auto& a, auto& axes) { return min(a, axes); }),
+      of("argmax", [](auto& a, auto& axes) { return argmax(a, axes); }),
+      of("argmin", [](auto& a, auto& axes) { return argmin(a, axes); }),
+      of_bool("any", [](auto& a, auto& axes) { return any(a, axes); }),
+      of_bool("all", [](auto& a, auto& axes) { return all(a, axes); }),
+      of("mean", [](auto& a, auto& axes) { return var(a, axes); }),  // by its first step
+      of("sum", [](auto& a, auto& axes) { return norm(a, axes); }),
+  };
+  for (const Reduce& r : reductions) {
+    const auto expect_text = [&](const Axes& axes, const std::string& what) {
+      const std::string text = thrown<ShapeError>([&] { r.f(r.x, axes); });
+      EXPECT_EQ(text.substr(0, text.rfind(" (")), r.name + what + r.got);
+    };
+    expect_text(2, ": axis 2 is outside of 2 axes");
+    expect_text(-3, ": axis -3 is outside of 2 axes");
+    expect_text({0, -2}, ": axis -2 is named twice");
   }
   expect<DTypeError>([&] { sum(b); },
                      "sum: does not take bool; got bool[3, 4] (%3). Convert it with cast(x, DType::i64).");
@@ -140,7 +165,56 @@ TEST_F(Texts, Reductions) {
                      "mean: needs a floating type, input 0 is i64; got i64[3, 4] (%2). Convert it with cast(x, "
                      "DType::f32).");
   expect<ShapeError>([&] { max(none, 0); }, "max: the largest of no elements does not exist; got f32[0, 4] (%4).");
+  expect<ShapeError>([&] { argmin(none, 0); },
+                     "argmin: the smallest of no elements does not exist; got f32[0, 4] (%4).");
   EXPECT_EQ(max(none, 1).shape(), (Shape{0}));
+  expect<DTypeError>([&] { any(x); },
+                     "any: input 0 must be bool, not f32" + got_x + " Convert it with cast(x, DType::boolean).");
+  expect<ShapeError>([&] { var(s); },
+                     "var: 1 element per result with a correction of 1 leaves nothing to divide by; got f32[]. Use "
+                     "{.correction = 0} for the biased variance.");
+  expect<ShapeError>([&] { ebb::std(none, 0); },
+                     "var: 0 elements per result with a correction of 1 leave nothing to divide by; got f32[0, 4]. "
+                     "Use {.correction = 0} for the biased variance.");
+}
+
+TEST_F(Texts, ScansAndOrder) {
+  const std::string axes = " Axes run from -2 to 1.";
+  expect<ShapeError>([&] { cumsum(x, 2); }, "cumsum: axis 2 is outside of 2 axes" + got_x + axes);
+  expect<ShapeError>([&] { cumprod(x, -3); }, "cumprod: axis -3 is outside of 2 axes" + got_x + axes);
+  expect<ShapeError>([&] { argsort(x, 2); }, "argsort: axis 2 is outside of 2 axes" + got_x + axes);
+  expect<ShapeError>([&] { top_k(x, 2, 5); }, "argsort: axis 5 is outside of 2 axes" + got_x + axes);
+  expect<DTypeError>([&] { cumsum(b, 0); },
+                     "cumsum: does not take bool; got bool[3, 4] (%3). Convert it with cast(x, DType::i64).");
+  expect<DTypeError>([&] { argsort(b); },
+                     "argsort: does not take bool; got bool[3, 4] (%3). Convert it with cast(x, DType::i64).");
+  expect<ShapeError>([&] { top_k(x, 5); }, "top_k: k is 5 but axis -1 has 4 elements; got f32[3, 4].");
+  expect<DTypeError>([&] { linear_recurrence(x, i, 0); },
+                     "linear_recurrence: inputs are f32 and i64; got f32[3, 4] (%0 \"x\"), i64[3, 4] (%2). Convert one "
+                     "with cast(x, DType::f32).");
+  const Var w = tape.leaf(Tensor::zeros({5}));
+  expect<ShapeError>([&] { linear_recurrence(x, w, 0); },
+                     "linear_recurrence: shapes [3, 4] and [5] differ; got f32[3, 4] (%0 \"x\"), f32[5] (%6). Repeat "
+                     "one with broadcast_to.");
+  expect<ShapeError>([&] { iota(tape, -1); }, "iota: n must not be negative, it is -1.");
+  expect<DTypeError>([&] { iota(tape, 3, DType::boolean); }, "iota: bool does not count.");
+}
+
+TEST_F(Texts, Random) {
+  const Var key = tape.leaf(Tensor::zeros({}, DType::i64));
+  expect<ShapeError>([&] { random_bits(key, i, {2}, 8); },
+                     "random_bits: the counter must be a scalar; got i64[] (%6), i64[3, 4] (%2).");
+  expect<DTypeError>([&] { random_bits(s, key, {2}, 8); },
+                     "random_bits: input 0 must be i64, not f32; got f32[] (%5), i64[] (%6). Convert it with cast(x, "
+                     "DType::i64).");
+  expect<UsageError>([&] { random_bits(key, key, {2}, 64); },
+                     "random_bits: bits must be in 1 .. 63, got 64; got i64[] (%6), i64[] (%6).");
+  const Generator generator(1);
+  expect<DTypeError>([&] { uniform(tape, generator, {2}, {.dtype = DType::i64}); },
+                     "uniform: needs a floating type, not i64.");
+  expect<UsageError>([&] { uniform(tape, generator, {2}, {.lo = 2, .hi = 1}); },
+                     "uniform: lo must not exceed hi and both must be finite, got 2 and 1.");
+  expect<UsageError>([&] { bernoulli(tape, generator, {2}, 1.5); }, "bernoulli: p must be in [0, 1], got 1.5.");
 }
 
 TEST_F(Texts, Matmul) {

@@ -1,7 +1,10 @@
 // Naive long double loops for the rows that are not elementwise. They are written from the documentation, index by
 // index.
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
+#include <numeric>
 
 #include "tests/table/table.h"
 
@@ -51,24 +54,146 @@ Expected moved(const Shape& shape, const Dense& x, F from) {
 }
 
 Expected reduction(const Row& row, const Inputs& in, const Attrs& attrs) {
+  struct Fold {
+    long double start;
+    long double (*step)(long double, long double);
+  };
+  const auto add = [](long double a, long double b) { return a + b; };
+  static const std::map<std::string_view, Fold> folds{
+      {"sum", {0, add}},
+      {"mean", {0, add}},
+      {"prod", {1, [](long double a, long double b) { return a * b; }}},
+      {"max", {-INFINITY, [](long double a, long double b) { return std::max(a, b); }}},
+      {"min", {INFINITY, [](long double a, long double b) { return std::min(a, b); }}},
+      {"any", {0, [](long double a, long double b) { return std::max(a, b); }}},
+      {"all", {1, [](long double a, long double b) { return std::min(a, b); }}},
+  };
+  const Fold& fold = folds.at(row.name);
   const IntList& axes = attrs.list("axes");
-  const bool largest = row.name == "max";
   const Shape kept = reduced_shape(in[0].shape, axes, true);
   Expected out{make(kept), std::vector<long double>(static_cast<std::size_t>(kept.numel()))};
-  if (largest) std::fill(out.value.at.begin(), out.value.at.end(), -INFINITY);
+  std::fill(out.value.at.begin(), out.value.at.end(), fold.start);
   each(in[0].shape, [&](const Index& index, std::size_t i) {
     const std::size_t to = position(kept, index);
-    const long double x = in[0].at[i];
-    out.value.at[to] = largest ? std::max(out.value.at[to], x) : out.value.at[to] + x;
-    out.scale[to] += std::abs(x);
+    out.value.at[to] = fold.step(out.value.at[to], in[0].at[i]);
+    out.scale[to] += std::abs(in[0].at[i]);
   });
-  if (row.name == "mean") {
-    const long double n = static_cast<long double>(in[0].shape.numel()) / static_cast<long double>(kept.numel());
-    for (long double& v : out.value.at) v /= n;
-    for (long double& v : out.scale) v /= n;
+  const long double n = static_cast<long double>(in[0].shape.numel()) / static_cast<long double>(kept.numel());
+  for (std::size_t i = 0; i < out.scale.size(); ++i) {
+    if (row.name == "mean") {
+      out.value.at[i] /= n;
+      out.scale[i] /= n;
+    } else if (row.name == "prod") {
+      out.scale[i] = n * out.value.at[i];
+    }
   }
   out.value.shape = reduced_shape(in[0].shape, axes, attrs.flag("keepdim"));
   return out;
+}
+
+// The position of the first extremum among the reduced axes.
+Expected place(const Row& row, const Inputs& in, const Attrs& attrs) {
+  const IntList& axes = attrs.list("axes");
+  const Shape& shape = in[0].shape;
+  const Shape kept = reduced_shape(shape, axes, true);
+  std::vector<long double> best(static_cast<std::size_t>(kept.numel()));
+  Dense out = make(kept);
+  std::fill(out.at.begin(), out.at.end(), -1);
+  each(shape, [&](const Index& index, std::size_t i) {
+    std::int64_t at = 0;
+    for (const std::int64_t axis : axes)
+      at = at * shape[static_cast<int>(axis)] + index[static_cast<std::size_t>(axis)];
+    const std::size_t to = position(kept, index);
+    const long double x = row.name == "argmax" ? in[0].at[i] : -in[0].at[i];
+    if (out.at[to] >= 0 && x <= best[to]) return;
+    best[to] = x;
+    out.at[to] = static_cast<long double>(at);
+  });
+  out.shape = reduced_shape(shape, axes, attrs.flag("keepdim"));
+  return exact(std::move(out));
+}
+
+// Every lane from the start, element by element. f32 is carried in double, which is as good as exact; in f64 every step
+// rounds.
+Expected scan(const Row& row, const Inputs& in, const Attrs& attrs, DType dtype) {
+  const Shape& shape = in[0].shape;
+  const auto axis = static_cast<std::size_t>(attrs.integer("axis"));
+  const std::int64_t n = shape[static_cast<int>(axis)];
+  Expected out{make(shape), std::vector<long double>(static_cast<std::size_t>(shape.numel()))};
+  each(shape, [&](const Index& start, std::size_t) {
+    if (start[axis] != 0) return;
+    long double value = row.name == "cumprod" ? 1 : 0;
+    long double size = value;
+    for (std::int64_t k = 0; k < n; ++k) {
+      Index index = start;
+      index[axis] = attrs.flag("reverse") ? n - 1 - k : k;
+      const std::size_t i = position(shape, index);
+      const long double a = row.name == "cumsum" ? 1 : in[0].at[i];
+      const long double b = row.name == "cumsum" ? in[0].at[i] : row.name == "cumprod" ? 0 : in[1].at[i];
+      value = a * value + b;
+      size = std::abs(a) * size + std::abs(b);
+      // What has left the range of the carry does not come back; what was denormal has lost its digits.
+      if (std::abs(value) > std::numeric_limits<double>::max()) value = std::copysign(INFINITY, value);
+      if (value != 0 && std::abs(value) < std::numeric_limits<double>::min()) size = INFINITY;
+      out.value.at[i] = value;
+      out.scale[i] = size * static_cast<long double>(dtype == DType::f64 ? k + 1 : 1);
+    }
+  });
+  return out;
+}
+
+Expected argsort(const Inputs& in, const Attrs& attrs) {
+  const Shape& shape = in[0].shape;
+  const auto axis = static_cast<std::size_t>(attrs.integer("axis"));
+  Dense out = make(shape);
+  each(shape, [&](const Index& start, std::size_t) {
+    if (start[axis] != 0) return;
+    const auto at = [&](std::int64_t k) {
+      Index index = start;
+      index[axis] = k;
+      return position(shape, index);
+    };
+    std::vector<std::int64_t> order(static_cast<std::size_t>(shape[static_cast<int>(axis)]));
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+      return attrs.flag("descending") ? in[0].at[at(a)] > in[0].at[at(b)] : in[0].at[at(a)] < in[0].at[at(b)];
+    });
+    for (std::size_t k = 0; k < order.size(); ++k) {
+      out.at[at(static_cast<std::int64_t>(k))] = static_cast<long double>(order[k]);
+    }
+  });
+  return exact(std::move(out));
+}
+
+// Words of the host's generator: 64 bits each, or two of 32.
+Expected random_bits(const Inputs& in, const Attrs& attrs) {
+  Dense out = make(attrs.list("shape").shape());
+  Random random(static_cast<std::uint64_t>(in[0].at[0]), static_cast<std::uint64_t>(in[1].at[0]));
+  const std::int64_t bits = attrs.integer("bits");
+  for (std::size_t i = 0; i < out.at.size(); ++i) {
+    if (bits > 32) {
+      out.at[i] = static_cast<long double>(random.bits() >> (64 - bits));
+      continue;
+    }
+    random.seek(i / 2);
+    const std::uint64_t word = random.bits() >> (i % 2 * 32) & 0xffffffff;
+    out.at[i] = static_cast<long double>(word >> (32 - bits));
+  }
+  return exact(std::move(out));
+}
+
+// The root of Phi(x) = p, by Newton's method from the host's value.
+Expected normal_quantile(const Inputs& in) {
+  Dense out = in[0];
+  for (long double& x : out.at) {
+    const long double p = x;
+    x = ebb::normal_quantile(static_cast<double>(p));
+    for (int i = 0; i < 3; ++i) {
+      const long double error = std::erfc(-x / std::sqrt(2.0L)) / 2 - p;
+      x -= error * std::sqrt(2 * std::acos(-1.0L)) * std::exp(x * x / 2);
+    }
+  }
+  return exact(std::move(out));
 }
 
 Expected matmul(const Inputs& in, const Attrs& attrs) {
@@ -217,6 +342,10 @@ using Oracle = std::function<Expected(const RowSample&, const Inputs&, const Att
 const std::map<std::string_view, Oracle>& oracles() {
   const auto same = [](const RowSample&, const Inputs& in, const Attrs&) { return exact(in[0]); };
   const auto reduce = [](const RowSample& s, const Inputs& in, const Attrs& a) { return reduction(*s.row, in, a); };
+  const auto argument = [](const RowSample& s, const Inputs& in, const Attrs& a) { return place(*s.row, in, a); };
+  const auto running = [](const RowSample& s, const Inputs& in, const Attrs& a) {
+    return scan(*s.row, in, a, s.inputs[0].dtype());
+  };
   const auto to_shape = [](const RowSample&, const Inputs& in, const Attrs& a) {
     return moved(a.list("shape").shape(), in[0], [](const Index& index) { return index; });
   };
@@ -224,6 +353,24 @@ const std::map<std::string_view, Oracle>& oracles() {
       {"sum", reduce},
       {"mean", reduce},
       {"max", reduce},
+      {"min", reduce},
+      {"prod", reduce},
+      {"any", reduce},
+      {"all", reduce},
+      {"argmax", argument},
+      {"argmin", argument},
+      {"cumsum", running},
+      {"cumprod", running},
+      {"linear_recurrence", running},
+      {"argsort", [](const RowSample&, const Inputs& in, const Attrs& a) { return argsort(in, a); }},
+      {"random_bits", [](const RowSample&, const Inputs& in, const Attrs& a) { return random_bits(in, a); }},
+      {"normal_quantile", [](const RowSample&, const Inputs& in, const Attrs&) { return normal_quantile(in); }},
+      {"iota",
+       [](const RowSample&, const Inputs&, const Attrs& a) {
+         Dense out = make(Shape{a.integer("n")});
+         std::iota(out.at.begin(), out.at.end(), 0);
+         return exact(std::move(out));
+       }},
       {"broadcast_to", to_shape},
       {"detach", same},
       {"unrecorded", same},

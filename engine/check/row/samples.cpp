@@ -103,7 +103,13 @@ std::vector<RowSample> samples_of(const Row& row, DType dtype) {
     std::vector<Example> examples = row.examples();
     if (row.kind == Kind::reduction) {  // and some that are worth a loop of their own
       for (const IntList& axes : {IntList{0}, IntList{1}, IntList{2}, IntList{0, 2}, IntList{0, 1, 2}}) {
-        examples.push_back({{{{13, 37, 19}}}, {{"axes", axes}, {"keepdim", axes.size() == 1}}});
+        Example more = examples[0];
+        more.inputs[0].shape = {13, 37, 19};
+        for (Attr& attr : more.attrs) {
+          if (attr.name == "axes") attr.value = axes;
+          if (attr.name == "keepdim") attr.value = axes.size() == 1;
+        }
+        examples.push_back(more);
       }
     }
     for (const Example& example : examples) {

@@ -1,4 +1,4 @@
-#include <ebb/ops/indexing/strided.h>
+#include <ebb/engine/tensor/strided.h>
 
 #include <ebb/engine/threads/pool.h>
 

@@ -1,4 +1,5 @@
-// Copying a box of elements from one layout to another: the one kernel of every movement row.
+// Copying a box of elements from one layout to another: the one kernel of every movement row, and of what comes
+// in from foreign memory.
 //
 // Slices, paddings, permutations and concatenations differ in their strides only. Axes that both sides walk alike are
 // merged and small tiles are copied at a time, so that a transposition reads and writes whole cache lines.
