@@ -1,73 +1,23 @@
-// How the report times: each round visits every contender in a rotating order. A visit sets the contender's threads,
-// runs it untimed for a while (its caches, its worker threads), then takes one sample, the mean of enough runs. The
-// time of a cell is the median of its samples; a ratio is the median of the rounds' ratios, so that a slow minute of a
-// shared machine strikes both sides.
+// Each round visits every contender in a rotating order. The time of a cell is the median of its samples, a ratio the
+// median of the rounds' ratios (timing.h).
 #include "bench/peers/report.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <map>
+
+#include "bench/peers/timing.h"
 
 namespace ebb::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-// OpenMP's idle threads spin for up to 16 ms after their last loop, on a core that the next contender needs.
-constexpr double kWarmSeconds = 25e-3;
-constexpr double kSampleSeconds = 5e-3;
 constexpr double kInCacheBytes = 4e6;  // Of x; what no bar speaks of lies between.
 constexpr double kBeyondBytes = 20e6;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
-
-/// Mean seconds of one run, after untimed ones.
 double sample(Contender& contender, const std::string& phase) {
   contender.activate();
-  auto start = Clock::now();
-  do run_phase(contender, phase);
-  while (seconds_since(start) < kWarmSeconds);
-  int runs = 0;
-  int batch = 1;
-  start = Clock::now();
-  double taken = 0;
-  do {
-    for (int i = 0; i < batch; ++i) run_phase(contender, phase);
-    runs += batch;
-    taken = seconds_since(start);
-    batch = runs;  // The clock is read a few times per sample, however short the runs.
-  } while (taken < kSampleSeconds);
-  return taken / runs;
+  return bench::sample([&] { run_phase(contender, phase); });
 }
-
-/// Ratios of one bar, with the names of their cells.
-class Bar {
- public:
-  void add(const std::string& cell, double ratio) { ratios_.emplace_back(ratio, cell); }
-
-  /// Says whether the ratios reach the bar: at least (or at most) these.
-  void print(const char* what, double least_mean, double least) const {
-    if (ratios_.empty()) return;
-    double logs = 0;
-    for (const auto& ratio : ratios_) logs += std::log(ratio.first);
-    const double mean = std::exp(logs / static_cast<double>(ratios_.size()));
-    const auto worst = *std::min_element(ratios_.begin(), ratios_.end());
-    std::printf("%-34s geometric mean %5.2f (bar %.2f), worst %5.2f (bar %.2f) at %s: %s\n", what, mean, least_mean,
-                worst.first, least, worst.second.c_str(),
-                mean >= least_mean && worst.first >= least ? "met" : "MISSED");
-  }
-
- private:
-  std::vector<std::pair<double, std::string>> ratios_;
-};
 
 struct Bars {
   Bar in_cache, beyond, twin, staged, memory;
@@ -77,9 +27,7 @@ using Times = std::map<std::string, std::vector<double>>;
 
 /// The median over the rounds of a / b.
 double ratio(const Times& times, const std::string& a, const std::string& b) {
-  std::vector<double> ratios;
-  for (std::size_t i = 0; i < times.at(a).size(); ++i) ratios.push_back(times.at(a)[i] / times.at(b)[i]);
-  return median(ratios);
+  return median_ratio(times.at(a), times.at(b));
 }
 
 void print_cell(const Shape& shape, const std::string& phase, int threads, const std::vector<std::string>& names,

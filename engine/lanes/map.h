@@ -5,8 +5,9 @@
 // combination of moving and fixed operands is a loop of its own.
 #pragma once
 
+#include <ebb/engine/lanes/mask.h>
 #include <ebb/engine/lanes/op.h>
-#include <ebb/engine/lanes/pack.h>
+#include <ebb/engine/lanes/pack_math.h>
 #include <ebb/engine/tape/row.h>
 
 #include <array>
@@ -21,7 +22,7 @@ struct In {  // how input K is held while the loop runs
 
   static Held load(const Element* from) {
     if constexpr (std::is_same_v<Held, Mask<T>>) {
-      return Mask<T>::load_unaligned(from);
+      return load_mask<T>(from);
     } else {
       return Pack<T>::load_unaligned(from);
     }
@@ -62,8 +63,7 @@ struct Map {
   }
 
   template <unsigned Steps, std::size_t... K>
-  [[gnu::always_inline]] static void run_row(std::int64_t n, bool streamed, Out* out,
-                                             const typename In<T, O::kForm, K>::Element*... in) {
+  static void run_row(std::int64_t n, bool streamed, Out* out, const typename In<T, O::kForm, K>::Element*... in) {
     constexpr const auto& op = std::get<I>(kOps);
     const std::tuple fixed{In<T, O::kForm, K>::fill(in)...};
     auto compute = [&](const auto*... from) {
@@ -75,27 +75,31 @@ struct Map {
         }
       }()...);
     };
-    std::int64_t i = 0;
-    if constexpr (std::is_floating_point_v<Out>) {
-      if (streamed && reinterpret_cast<std::uintptr_t>(out) % sizeof(Pack<T>) == 0) {
-        for (; i + kW <= n; i += kW) stream<T>(out + i, compute((in + i)...));
-      }
-    }
-    for (; i + kW <= n; i += kW) compute((in + i)...).store_unaligned(out + i);
-    if (i < n && n >= kW) {  // once more over the last whole pack
-      i = n - kW;
-      compute((in + i)...).store_unaligned(out + i);
-    } else if (i < n) {
+    if (n < kW) {
       std::tuple<Padded<typename In<T, O::kForm, K>::Element>...> padded;
-      if constexpr (Steps != 0) {
-        for (std::int64_t k = 0; k < kW; ++k) {
-          const std::int64_t j = k < n ? k : 0;
-          ((std::get<K>(padded).at[k] = in[(Steps >> K & 1) != 0 ? j : 0]), ...);
-        }
+      for (std::int64_t k = 0; k < kW; ++k) {
+        const std::int64_t j = k < n ? k : 0;
+        ((std::get<K>(padded).at[k] = in[(Steps >> K & 1) != 0 ? j : 0]), ...);
       }
       Padded<Out> result;
-      compute(std::get<K>(padded).at...).store_unaligned(result.at);
+      if (n > 0) run_row<Steps, K...>(kW, false, result.at, std::get<K>(padded).at...);
       for (std::int64_t k = 0; k < n; ++k) out[k] = result.at[k];
+      return;
+    }
+    streamed = streamed && reinterpret_cast<std::uintptr_t>(out) % sizeof(Pack<T>) == 0;
+    // All whole packs, then the last one once more, moved back to end with the row: one copy of the lambda for both.
+    for (std::int64_t i = 0, end = n - n % kW;; i = n - kW, end = n, streamed = false) {
+      for (; i < end; i += kW) {
+        const auto result = compute((in + i)...);
+        if constexpr (O::kForm == 1) {
+          store_mask<T>(result, out + i);
+        } else if constexpr (std::is_floating_point_v<T>) {
+          streamed ? stream<T>(out + i, result) : result.store_unaligned(out + i);
+        } else {
+          result.store_unaligned(out + i);
+        }
+      }
+      if (end == n) break;
     }
   }
 
@@ -125,6 +129,9 @@ constexpr LaneTable lane_table() {
   }
   if constexpr (takes == lane::Takes::numbers || takes == lane::Takes::all) {
     table.by_dtype[2] = Map<kOps, I, std::int64_t>::run;
+  }
+  if constexpr (takes == lane::Takes::booleans || takes == lane::Takes::all) {
+    table.by_dtype[3] = Map<kOps, I, std::uint8_t>::run;  // bytes 0 and 1
   }
   return table;
 }

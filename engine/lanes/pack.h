@@ -64,6 +64,42 @@ inline void stream(T* to, const Pack<T>& pack) {
 #endif
 }
 
+/// A pack of floats as two of doubles, in order.
+struct Wide {
+  Pack<double> low, high;
+};
+inline Wide widened(const Pack<float>& x) {
+#if defined(EBB_ISA_avx512) && defined(__x86_64__)
+  return {_mm512_cvtps_pd(_mm512_castps512_ps256(x)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1))};
+#elif defined(EBB_ISA_avx2) && defined(__x86_64__)
+  return {_mm256_cvtps_pd(_mm256_castps256_ps128(x)), _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1))};
+#elif defined(__x86_64__) && !defined(EBB_ISA_own)
+  return {_mm_cvtps_pd(x), _mm_cvtps_pd(_mm_movehl_ps(x, x))};
+#else
+  alignas(64) float in[kWidth<float>];
+  alignas(64) double out[kWidth<float>];
+  x.store_aligned(in);
+  for (std::int64_t i = 0; i < kWidth<float>; ++i) out[i] = in[i];
+  return {Pack<double>::load_aligned(out), Pack<double>::load_aligned(out + kWidth<double>)};
+#endif
+}
+inline Pack<float> narrowed(const Pack<double>& low, const Pack<double>& high) {
+#if defined(EBB_ISA_avx512) && defined(__x86_64__)
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
+#elif defined(EBB_ISA_avx2) && defined(__x86_64__)
+  return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low));
+#elif defined(__x86_64__) && !defined(EBB_ISA_own)
+  return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
+#else
+  alignas(64) double in[kWidth<float>];
+  alignas(64) float out[kWidth<float>];
+  low.store_aligned(in);
+  high.store_aligned(in + kWidth<double>);
+  for (std::int64_t i = 0; i < kWidth<float>; ++i) out[i] = static_cast<float>(in[i]);
+  return Pack<float>::load_aligned(out);
+#endif
+}
+
 /// Streamed stores are not ordered with others; this makes them visible to the next thread.
 inline void stream_fence(Arch) {
 #if defined(__x86_64__)

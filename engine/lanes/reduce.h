@@ -53,6 +53,11 @@ struct Reduce {
     const T* x = static_cast<const T*>(data);
     Cell* cell = static_cast<Cell*>(cells);
     if (n == 0) return;
+    if (runs == 1 && n <= kBlock) {
+      for (; count >= kBeside; count -= kBeside, x += kBeside * cell_stride, cell += kBeside) {
+        beside(x, cell_stride, n, cell);
+      }
+    }
     const std::int64_t per_carry = n > kBlock ? 1 : kBlock / n;  // runs
     if (runs <= per_carry && n <= kBlock) return groups(x, count, cell_stride, runs, stride, n, cell, 1);
     for (std::int64_t c = 0; c < count; ++c, x += cell_stride, ++cell) {
@@ -69,6 +74,43 @@ struct Reduce {
         if (n % kBlock != 0) groups(from + whole * kBlock, 1, 0, 1, 0, n % kBlock, cell, 0);
       }
     }
+  }
+
+  // A run of at most kBlock elements for each of kBeside cells, with every step of the carries' tree a pack of cells.
+  static constexpr std::int64_t kBeside = 8;
+  static void beside(const T* x, std::int64_t apart, std::int64_t n, Cell* cells) {
+    Cell tree[kPartials][kBeside];
+    if (n < kPartials) {
+      for (std::int64_t j = 0; j < n; ++j) {
+        for (std::int64_t r = 0; r < kBeside; ++r) tree[j][r] = static_cast<Cell>(x[r * apart + j]);
+      }
+      for (std::int64_t j = n; j < kPartials; ++j) {
+        for (std::int64_t r = 0; r < kBeside; ++r) tree[j][r] = static_cast<Cell>(R::template init<T>());
+      }
+    } else {
+      alignas(64) T partial[kBeside][kPartials];
+      for (std::int64_t r = 0; r < kBeside; ++r) {
+        Pack<T> acc[kPacks];
+        for (Pack<T>& a : acc) a = Pack<T>(R::template init<T>());
+        const T* const from = x + r * apart;
+        std::int64_t k = 0;
+        for (; k + kPartials <= n; k += kPartials) {
+          for (std::int64_t p = 0; p < kPacks; ++p)
+            acc[p] = R::step(acc[p], Pack<T>::load_unaligned(from + k + p * kW));
+        }
+        if (k < n) take_rest(from, n, n - k, acc);
+        for (std::int64_t p = 0; p < kPacks; ++p) acc[p].store_aligned(partial[r] + p * kW);
+      }
+      for (std::int64_t j = 0; j < kPartials; ++j) {
+        for (std::int64_t r = 0; r < kBeside; ++r) tree[j][r] = static_cast<Cell>(partial[r][j]);
+      }
+    }
+    for (std::int64_t half = kPartials / 2; half > 0; half /= 2) {
+      for (std::int64_t j = 0; j < half; ++j) {
+        for (std::int64_t r = 0; r < kBeside; ++r) tree[j][r] = R::merge(tree[j][r], tree[j + half][r]);
+      }
+    }
+    for (std::int64_t r = 0; r < kBeside; ++r) cells[r] = R::merge(cells[r], tree[0][r]);
   }
 
   // What lies between two carries, so many times: group g is carried into cell[g * cell_step], in order. Several are

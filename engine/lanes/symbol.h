@@ -34,10 +34,6 @@ inline Symbol operator>(const Symbol& a, const Symbol& b) { return infix(a, ">",
 inline Symbol operator>=(const Symbol& a, const Symbol& b) { return infix(a, ">=", b, 2, 3); }
 inline Symbol operator==(const Symbol& a, const Symbol& b) { return infix(a, "==", b, 2, 3); }
 inline Symbol operator!=(const Symbol& a, const Symbol& b) { return infix(a, "!=", b, 2, 3); }
-inline Symbol exp(const Symbol& a) { return prefix("exp", a.text); }
-inline Symbol log(const Symbol& a) { return prefix("log", a.text); }
-inline Symbol tanh(const Symbol& a) { return prefix("tanh", a.text); }
-inline Symbol sqrt(const Symbol& a) { return prefix("sqrt", a.text); }
 inline Symbol select(const Symbol& c, const Symbol& a, const Symbol& b) {
   return prefix("where", c.text + ", " + a.text + ", " + b.text);
 }

@@ -264,6 +264,7 @@ TensorType elementwise_type(const Call& call, Signature signature, lane::Takes t
   if (takes == lane::Takes::floating && !is_floating(dtype)) {
     call.require_floating(call.arity() - 1);
   }
+  if (takes == lane::Takes::booleans) call.require_dtype(0, DType::boolean);
   if (dtype == DType::boolean && takes != lane::Takes::all && takes != lane::Takes::booleans) {
     call.fail_dtype("does not take bool", "Convert it with cast(x, DType::f32).");
   }

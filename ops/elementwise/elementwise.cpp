@@ -2,21 +2,28 @@
 
 #include <ebb/engine/lanes/elementwise_row.h>
 #include <ebb/ops/elementwise/elementwise_ops.h>
+#include <ebb/ops/elementwise/math_ops.h>
+#include <fmt/format.h>
 
-#include <algorithm>
+#include <stdexcept>
+#include <vector>
 
 namespace ebb {
 
-inline constexpr std::size_t kCount = std::tuple_size_v<decltype(kElementwiseOps)>;
+inline constexpr std::size_t kElementwiseCount = std::tuple_size_v<decltype(kElementwiseOps)>;
+inline constexpr std::size_t kMathCount = std::tuple_size_v<decltype(kMathOps)>;
 namespace base {
-extern const std::array<LaneTable, kCount> kElementwiseLanes;
-}
+extern const std::array<LaneTable, kElementwiseCount> kElementwiseLanes;
+extern const std::array<LaneTable, kMathCount> kMathLanes;
+}  // namespace base
 namespace avx2 {
-extern const std::array<LaneTable, kCount> kElementwiseLanes;
-}
+extern const std::array<LaneTable, kElementwiseCount> kElementwiseLanes;
+extern const std::array<LaneTable, kMathCount> kMathLanes;
+}  // namespace avx2
 namespace avx512 {
-extern const std::array<LaneTable, kCount> kElementwiseLanes;
-}
+extern const std::array<LaneTable, kElementwiseCount> kElementwiseLanes;
+extern const std::array<LaneTable, kMathCount> kMathLanes;
+}  // namespace avx512
 
 namespace {
 
@@ -24,7 +31,10 @@ constexpr std::array kRows = make_rows<kElementwiseOps>(
     [](std::size_t i) {
       return per_isa(base::kElementwiseLanes, avx2::kElementwiseLanes, avx512::kElementwiseLanes, i);
     },
-    std::make_index_sequence<kCount>());
+    std::make_index_sequence<kElementwiseCount>());
+constexpr std::array kMathRows = make_rows<kMathOps>(
+    [](std::size_t i) { return per_isa(base::kMathLanes, avx2::kMathLanes, avx512::kMathLanes, i); },
+    std::make_index_sequence<kMathCount>());
 
 const Row kCast{
     .name = "cast",
@@ -43,46 +53,54 @@ const Row kCast{
         },
 };
 
-// The row of a name, found while compiling.
-template <std::size_t N>
-struct Name {
-  constexpr Name(const char (&text)[N]) { std::copy_n(text, N, this->text); }
-  char text[N];
-};
-template <Name kName>
-constexpr const Row& row() {
-  return kRows[index_of(kRows, std::string_view(kName.text))];
-}
-
-template <class... More>
-Var record(const Row& row, const Operand& first, const More&... more) {
-  const Operand* any = &first;
-  ((any = any->is_literal() ? &more : any), ...);
-  return any->tape().record(row, {first, more...});
+// Throws UsageError as a row's type rule would, for options that no row sees.
+[[noreturn]] void fail(const Operand& x, std::string_view op, const std::string& what) {
+  const Row composition{.name = op, .vjp = kNoGrad("a composition has the derivatives of its ops")};
+  const std::array ids{x.var().id()};
+  Call(x.tape(), composition, ids, {}, x.where()).fail_usage(what);
 }
 
 }  // namespace
 
-Var neg(const Operand& x) { return record(row<"neg">(), x); }
-Var square(const Operand& x) { return record(row<"square">(), x); }
-Var sqrt(const Operand& x) { return record(row<"sqrt">(), x); }
-Var reciprocal(const Operand& x) { return record(row<"reciprocal">(), x); }
-Var exp(const Operand& x) { return record(row<"exp">(), x); }
-Var log(const Operand& x) { return record(row<"log">(), x); }
-Var tanh(const Operand& x) { return record(row<"tanh">(), x); }
-Var sigmoid(const Operand& x) { return record(row<"sigmoid">(), x); }
-Var relu(const Operand& x) { return record(row<"relu">(), x); }
-Var sub(const Operand& a, const Operand& b) { return record(row<"sub">(), a, b); }
-Var mul(const Operand& a, const Operand& b) { return record(row<"mul">(), a, b); }
-Var div(const Operand& a, const Operand& b) { return record(row<"div">(), a, b); }
-Var less(const Operand& a, const Operand& b) { return record(row<"less">(), a, b); }
-Var less_equal(const Operand& a, const Operand& b) { return record(row<"less_equal">(), a, b); }
-Var greater(const Operand& a, const Operand& b) { return record(row<"greater">(), a, b); }
-Var greater_equal(const Operand& a, const Operand& b) { return record(row<"greater_equal">(), a, b); }
-Var equal(const Operand& a, const Operand& b) { return record(row<"equal">(), a, b); }
-Var not_equal(const Operand& a, const Operand& b) { return record(row<"not_equal">(), a, b); }
-Var where(const Operand& condition, const Operand& a, const Operand& b) {
-  return record(row<"where">(), condition, a, b);
+const Row& detail::elementwise_row(std::string_view name) {
+  for (const Row* row : elementwise_rows()) {
+    if (row->name == name) return *row;
+  }
+  throw std::logic_error("no elementwise row has this name: " + std::string(name));
+}
+
+Var softplus(const Operand& x, const SoftplusOptions& options) {
+  if (!(options.beta > 0)) fail(x, "softplus", fmt::format("beta must be positive, not {}", options.beta));
+  const auto scope = x.tape().scope("softplus", x.where());
+  const bool plain = options.beta == 1;
+  const Var scaled = plain ? x.var() : x * options.beta;
+  const Var y = detail::elementwise<"softplus">(scaled);
+  return where(scaled > options.threshold, x, plain ? y : y / options.beta);
+}
+
+Var gelu(const Operand& x, Gelu approximate) {
+  if (approximate == Gelu::none) return detail::elementwise<"gelu">(x);
+  const auto scope = x.tape().scope("gelu", x.where());
+  // 1 + tanh(u) = 2 sigmoid(2u), which does not cancel where x is negative. Far out the cube would be infinite.
+  const double scale = 1.5957691216057308;  // 2 sqrt(2 / pi)
+  const Var near = clamp_max(clamp_min(x, -1e4), 1e4);
+  return x * sigmoid(near * (scale + 0.044715 * scale * square(near)));
+}
+
+Var clamp(const Operand& x, const ClampOptions& bounds) {
+  if (!bounds.min && !bounds.max) fail(x, "clamp", "there is neither a min nor a max");
+  if (bounds.min && bounds.max && !(*bounds.min <= *bounds.max)) {
+    fail(x, "clamp", fmt::format("max {} is not at least min {}", *bounds.max, *bounds.min));
+  }
+  const auto scope = x.tape().scope("clamp", x.where());
+  const Var y = bounds.min ? clamp_min(x, *bounds.min) : x.var();
+  return bounds.max ? clamp_max(y, *bounds.max) : y;
+}
+
+Var pow(const Operand& x, const Operand& y) {
+  if (y.is_literal() && y.literal() == 2) return square(x);
+  if (y.is_literal() && y.literal() == -1) return reciprocal(x);
+  return detail::elementwise<"pow">(x, y);
 }
 
 Var cast(const Operand& x, DType dtype) {
@@ -92,9 +110,10 @@ Var cast(const Operand& x, DType dtype) {
 
 std::span<const Row* const> elementwise_rows() {
   static const auto rows = [] {
-    std::array<const Row*, kCount + 1> out;
-    std::ranges::transform(kRows, out.begin(), [](const Row& row) { return &row; });
-    out.back() = &kCast;
+    std::vector<const Row*> out;
+    for (const Row& row : kRows) out.push_back(&row);
+    for (const Row& row : kMathRows) out.push_back(&row);
+    out.push_back(&kCast);
     return out;
   }();
   return rows;

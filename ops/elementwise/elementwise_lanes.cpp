@@ -1,4 +1,4 @@
-// The elementwise ops' lanes, once per instruction set.
+// The lanes of arithmetic, comparison and choice, once per instruction set.
 #include <ebb/engine/lanes/map.h>
 #include <ebb/ops/elementwise/elementwise_ops.h>
 

@@ -58,14 +58,15 @@ class Runs {
   // The extremum of n elements, the first of which is at place `first`.
   void search(const T* x, std::int64_t n, std::int64_t first, Best<T>& best) const {
     if (n <= kShort) {
-      for (std::int64_t i = 0; i < n; ++i) best.take(x[i], first + i, largest_);
+      const Best<T> found = largest_ ? first_of<true>(x, n) : first_of<false>(x, n);
+      best.take(found.value, first + found.at, largest_);
       return;
     }
     Best<T> block;
     for (std::int64_t i = 0; i < n; i += kBlock) {
       std::int64_t cell;
       reducer_.init(&cell, 1);
-      reducer_.run(x + i, 1, 0, std::min(kBlock, n - i), &cell);
+      reducer_.run(x + i, 1, 0, 1, 0, std::min(kBlock, n - i), &cell);
       T value;
       reducer_.finish(&cell, 1, 1, &value);
       block.take(value, i, largest_);
@@ -79,6 +80,20 @@ class Runs {
   }
 
  private:
+  // One by one, without a branch: which element is better cannot be foreseen.
+  template <bool kLargest>
+  static Best<T> first_of(const T* x, std::int64_t n) {
+    T value = x[0];
+    std::int64_t at = 0;
+    for (std::int64_t i = 1; i < n; ++i) {
+      const bool better = kLargest ? x[i] > value : x[i] < value;
+      const bool take = better | (is_nan(x[i]) & !is_nan(value));
+      value = take ? x[i] : value;
+      at = take ? i : at;
+    }
+    return {value, at};
+  }
+
   const Reducer& reducer_;
   bool largest_;
 };
@@ -113,10 +128,11 @@ void run_arg_of(KernelCall& call, bool largest, const Row& extremum) {
       out[0] = best[0].at;
       return;
     }
+    const bool lines = plan.rank() <= 2;  // one behind another
     const std::int64_t grain = std::max<std::int64_t>(1, kGrain / (rows * inner));
     parallel_for((plan.outer_kept() + grain - 1) / grain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t kept = begin * grain; kept < std::min(plan.outer_kept(), end * grain); ++kept) {
-        const T* const base = data + plan.offset(false, kept, plan.strides());
+        const T* const base = data + (lines ? kept * inner : plan.offset(false, kept, plan.strides()));
         Best<T> best;
         for (std::int64_t row = 0; row < rows; ++row) {
           runs.search(base + plan.offset(true, row, plan.strides()), inner, row * inner, best);

@@ -21,6 +21,19 @@ bool keepdim(const Json& attrs) { return attrs.at("keepdim").get<bool>(); }
 double scalar(const Json& attrs) { return attrs.at("scalar").get<double>(); }
 int integer(const Json& attrs, const char* key) { return attrs.at(key).get<int>(); }
 
+std::optional<double> bound(const Json& attrs, const char* key) {
+  return attrs.at(key).is_null() ? std::nullopt : std::optional(attrs.at(key).get<double>());
+}
+
+template <Var (*f)(const Operand&)>
+Var unary(Args a, const Json&) {
+  return f(a[0]);
+}
+template <Var (*f)(const Operand&, const Operand&)>
+Var binary(Args a, const Json&) {
+  return f(a[0], a[1]);
+}
+
 VarianceOptions variance_of(const Json& attrs) {
   return {.correction = attrs.at("correction").get<double>(), .keepdim = keepdim(attrs)};
 }
@@ -56,20 +69,50 @@ Var golden_mse(Args a, const Json& attrs) {
 
 const std::map<std::string, GoldenOp, std::less<>>& golden_ops() {
   static const std::map<std::string, GoldenOp, std::less<>> ops{
-      {"neg", [](Args a, const Json&) { return neg(a[0]); }},
-      {"square", [](Args a, const Json&) { return square(a[0]); }},
-      {"sqrt", [](Args a, const Json&) { return sqrt(a[0]); }},
-      {"reciprocal", [](Args a, const Json&) { return reciprocal(a[0]); }},
-      {"exp", [](Args a, const Json&) { return exp(a[0]); }},
-      {"log", [](Args a, const Json&) { return log(a[0]); }},
-      {"tanh", [](Args a, const Json&) { return tanh(a[0]); }},
-      {"sigmoid", [](Args a, const Json&) { return sigmoid(a[0]); }},
-      {"relu", [](Args a, const Json&) { return relu(a[0]); }},
+      {"neg", unary<neg>},
+      {"abs", unary<abs>},
+      {"sign", unary<sign>},
+      {"square", unary<square>},
+      {"sqrt", unary<sqrt>},
+      {"rsqrt", unary<rsqrt>},
+      {"reciprocal", unary<reciprocal>},
+      {"exp", unary<exp>},
+      {"expm1", unary<expm1>},
+      {"log", unary<log>},
+      {"log1p", unary<log1p>},
+      {"sin", unary<sin>},
+      {"cos", unary<cos>},
+      {"tan", unary<tan>},
+      {"atan", unary<atan>},
+      {"sinh", unary<sinh>},
+      {"cosh", unary<cosh>},
+      {"tanh", unary<tanh>},
+      {"erf", unary<erf>},
+      {"relu", unary<relu>},
+      {"sigmoid", unary<sigmoid>},
+      {"silu", unary<silu>},
+      {"logsigmoid", unary<logsigmoid>},
+      {"leaky_relu", [](Args a, const Json& j) { return leaky_relu(a[0], j.at("negative_slope").get<double>()); }},
+      {"elu", [](Args a, const Json& j) { return elu(a[0], j.at("alpha").get<double>()); }},
+      {"gelu",
+       [](Args a, const Json& j) { return gelu(a[0], j.at("approximate") == "tanh" ? Gelu::tanh : Gelu::none); }},
+      {"softplus",
+       [](Args a, const Json& j) {
+         return softplus(a[0], {j.at("beta").get<double>(), j.at("threshold").get<double>()});
+       }},
+      {"clamp",
+       [](Args a, const Json& j) {
+         return clamp(a[0], {bound(j, "min"), bound(j, "max")});
+       }},
+      {"pow_scalar", [](Args a, const Json& j) { return pow(a[0], j.at("exponent").get<double>()); }},
       {"identity", [](Args a, const Json&) { return a[0]; }},
-      {"add", [](Args a, const Json&) { return a[0] + a[1]; }},
-      {"sub", [](Args a, const Json&) { return a[0] - a[1]; }},
-      {"mul", [](Args a, const Json&) { return a[0] * a[1]; }},
-      {"div", [](Args a, const Json&) { return a[0] / a[1]; }},
+      {"add", binary<add>},
+      {"sub", binary<sub>},
+      {"mul", binary<mul>},
+      {"div", binary<div>},
+      {"pow", binary<pow>},
+      {"maximum", binary<maximum>},
+      {"minimum", binary<minimum>},
       {"add_scalar", [](Args a, const Json& j) { return a[0] + scalar(j); }},
       {"mul_scalar", [](Args a, const Json& j) { return a[0] * scalar(j); }},
       {"rsub_scalar", [](Args a, const Json& j) { return scalar(j) - a[0]; }},

@@ -35,6 +35,8 @@ std::string inputs_text(const std::vector<Operand>& in) {
   return text + ".";
 }
 
+bool takes(const Row& row, DType dtype) { return row.lanes[0]->by_dtype[static_cast<std::size_t>(dtype)] != nullptr; }
+
 template <class F>
 void for_each_elementwise(F f) {
   for (const Row* row : all_rows()) {
@@ -48,8 +50,9 @@ TEST(Errors, ShapesThatDoNotBroadcast) {
   for_each_elementwise([](const Row& row) {
     if (row.arity < 2) return;
     Tape tape;
-    auto in = operands(tape, row, {2, 3}, DType::f32);
-    in.back() = tape.leaf(Tensor::zeros({4}));
+    const DType dtype = takes(row, DType::f32) ? DType::f32 : DType::boolean;
+    auto in = operands(tape, row, {2, 3}, dtype);
+    in.back() = tape.leaf(Tensor::zeros({4}, dtype));
     EXPECT_EQ(text_of<ShapeError>(tape, [&] { tape.record(row, in); }),
               std::string(row.name) + ": shapes [2, 3] and [4] do not broadcast" + inputs_text(in));
   });
@@ -69,10 +72,10 @@ TEST(Errors, DTypesThatDiffer) {
 
 TEST(Errors, BoolWhereNumbersAreWanted) {
   for_each_elementwise([](const Row& row) {
-    if (row.lanes[0]->by_dtype[3]) return;
+    if (takes(row, DType::boolean)) return;
     Tape tape;
     const auto in = operands(tape, row, {2}, DType::boolean);
-    const std::string what = row.lanes[0]->by_dtype[2]
+    const std::string what = takes(row, DType::i64)
                                  ? ": does not take bool" + inputs_text(in) + " Convert it with cast(x, DType::f32)."
                                  : ": needs a floating type, input " + std::to_string(row.arity - 1) + " is bool" +
                                        inputs_text(in) + " Convert it with cast(x, DType::f32).";
@@ -82,12 +85,23 @@ TEST(Errors, BoolWhereNumbersAreWanted) {
 
 TEST(Errors, IntegersWhereFloatsAreWanted) {
   for_each_elementwise([](const Row& row) {
-    if (row.lanes[0]->by_dtype[2]) return;
+    if (takes(row, DType::i64) || takes(row, DType::boolean)) return;
     Tape tape;
     const auto in = operands(tape, row, {2}, DType::i64);
     EXPECT_EQ(text_of<DTypeError>(tape, [&] { tape.record(row, in); }),
               std::string(row.name) + ": needs a floating type, input " + std::to_string(row.arity - 1) + " is i64" +
                   inputs_text(in) + " Convert it with cast(x, DType::f32).");
+  });
+}
+
+TEST(Errors, NumbersWhereTruthIsWanted) {
+  for_each_elementwise([](const Row& row) {
+    if (!takes(row, DType::boolean) || takes(row, DType::f32)) return;
+    Tape tape;
+    const auto in = operands(tape, row, {2}, DType::f32);
+    EXPECT_EQ(text_of<DTypeError>(tape, [&] { tape.record(row, in); }),
+              std::string(row.name) + ": input 0 must be bool, not f32" + inputs_text(in) +
+                  " Convert it with cast(x, DType::boolean).");
   });
 }
 
@@ -120,6 +134,12 @@ TEST_F(Texts, Where) {
   expect<DTypeError>([&] { where(x, x, x); },
                      "where: input 0 must be bool, not f32; got f32[3, 4] (%0 \"x\"), f32[3, 4] (%0 \"x\"), f32[3, 4] "
                      "(%0 \"x\"). Convert it with cast(x, DType::boolean).");
+}
+
+TEST_F(Texts, Activations) {
+  expect<UsageError>([&] { softplus(x, {.beta = 0}); }, "softplus: beta must be positive, not 0" + got_x);
+  expect<UsageError>([&] { clamp(x, {}); }, "clamp: there is neither a min nor a max" + got_x);
+  expect<UsageError>([&] { clamp(x, {.min = 2, .max = 1}); }, "clamp: max 1 is not at least min 2" + got_x);
 }
 
 TEST_F(Texts, Reductions) {

@@ -261,7 +261,8 @@ double terms(const std::vector<Var>& direction, const Vars& gradients) {
   return total;
 }
 
-void expect_slopes(Tape& tape, Graph& graph, const std::vector<Var>& values, std::uint64_t seed) {
+// False if the graph has a kink where it stands.
+bool expect_slopes(Tape& tape, Graph& graph, const std::vector<Var>& values, std::uint64_t seed) {
   Random random(seed, 1);
   const std::vector<Var> leaves = graph.leaves();
   const Var loss = loss_of(tape, values, leaves, random);
@@ -285,9 +286,13 @@ void expect_slopes(Tape& tape, Graph& graph, const std::vector<Var>& values, std
     const Vars& gradient;
     double best = INFINITY;
     double numeric = 0;
+    double bend[2] = {};  // the slope to the right less that to the left, at the first and at a later step
+    double allowed = 0;
   };
   Check checks[] = {{"gradient", loss, first}, {"gradient of gradient", curved, second}};
-  for (const double h : {1e-4, 1e-5, 1e-6, 1e-7}) {  // a small step, for a tie or a kink may lie near
+  constexpr double kFirst = 1e-4;
+  constexpr double kLater = 1e-6;
+  for (const double h : {kFirst, 1e-5, kLater, 1e-7}) {  // a small step, for a tie or a kink may lie near
     double sides[2][2];
     for (int side = 0; side < 2; ++side) {
       std::vector<Tensor> moved;
@@ -309,18 +314,30 @@ void expect_slopes(Tape& tape, Graph& graph, const std::vector<Var>& values, std
       const double analytic = along(direction, check.gradient).item();
       const double allowed = 1e-5 * terms(direction, check.gradient) + 1e-7 * std::max(1.0, std::abs(sides[c][0]));
       const double error = std::abs(numeric - analytic) / allowed;
+      const double bend = std::abs(sides[c][0] + sides[c][1] - 2 * check.function.item()) / h;
+      if (h == kFirst) check.bend[0] = bend;
+      if (h == kLater) {
+        check.bend[1] = bend;
+        check.allowed = allowed;
+      }
       if (error < check.best) {
         check.best = error;
         check.numeric = numeric;
       }
       done &= check.best <= 1;
     }
-    if (done) return;
+    if (done) return true;
+  }
+  // A kink at this very point, as where two equal elements are largest: there is no slope, whatever the step. What is
+  // smooth bends less and less as the step shrinks.
+  for (const Check& check : checks) {
+    if (check.bend[1] > 10 * check.allowed && check.bend[1] > 0.5 * check.bend[0]) return false;
   }
   for (const Check& check : checks) {
     EXPECT_LE(check.best, 1) << check.what << ": " << along(direction, check.gradient).item() << " from the rules, "
                              << check.numeric << " from differences";
   }
+  return true;
 }
 
 std::string how_to_repeat(std::uint64_t seed) {
@@ -331,6 +348,7 @@ TEST(RandomGraphs, ValuesAndDerivativesAreRight) {
   const std::uint64_t first = number_from("EBB_SEED", 0);
   const std::uint64_t count = number_from("EBB_GRAPHS", 2000);
   const int before = threads();
+  std::uint64_t kinks = 0;
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE(how_to_repeat(seed));
     try {
@@ -343,7 +361,7 @@ TEST(RandomGraphs, ValuesAndDerivativesAreRight) {
         Random random(seed, 2);
         grad(loss_of(tape, values, graph.leaves(), random), graph.leaves());
       } else {
-        expect_slopes(tape, graph, values, seed);
+        kinks += expect_slopes(tape, graph, values, seed) ? 0 : 1;
       }
       {
         Tape other;
@@ -366,6 +384,7 @@ TEST(RandomGraphs, ValuesAndDerivativesAreRight) {
       return;
     }
   }
+  EXPECT_LE(kinks, 1 + count / 500) << "graphs without a slope: too many to have been checked";
 }
 
 // All bits of some graphs, and of their gradients, in one number.

@@ -32,7 +32,7 @@ class Check {
 
   RowReport run() {
     if (!declaration()) return report_;
-    for (const DType dtype : {DType::f32, DType::f64, DType::i64}) {
+    for (const DType dtype : {DType::f32, DType::f64, DType::i64, DType::boolean}) {
       for (const RowSample& sample : samples_of(row_, dtype)) look_at(sample);
     }
     for (const RowSample& sample : options_.samples) look_at(sample);
