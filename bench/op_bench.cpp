@@ -37,7 +37,8 @@ class Case {
   Case(const Row& row, const IntList& axes, std::int64_t side) : row_(row) {
     Random random(7);
     const bool reduction = row.kind == Kind::reduction;
-    const bool numbers = reduction || row.lanes[0]->by_dtype[static_cast<std::size_t>(DType::f32)];
+    const auto f32 = static_cast<std::size_t>(DType::f32);
+    const bool numbers = reduction ? row.reducer[0]->by_dtype[f32] != nullptr : row.lanes[0]->by_dtype[f32] != nullptr;
     call_.row = row.name;
     call_.shape = {side, side};
     label_ = row.name;
