@@ -95,6 +95,10 @@ class Verifier {
         require(node.lazy != kNoNode, "its value is marked as lazy, and there is nothing to make it of");
         require(!node.value.has_buffer(), "its value is marked as lazy, and is there");
         break;
+      case Presence::unstored:
+        require(!traced, "it is computed again by every loop that reads it, and the tape only traces");
+        require(!node.value.has_buffer(), "its value is marked as unstored, and is there");
+        break;
       case Presence::traced:
         require(traced, "it has no value, and the tape is eager");
         require(!node.value.has_buffer(), "its value is marked as traced, and is there");

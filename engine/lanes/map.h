@@ -47,10 +47,17 @@ struct Map {
   static void loop(const LaneCall& call, std::index_sequence<K...>) {
     std::tuple in{static_cast<const typename In<T, O::kForm, K>::Element*>(call.in[K])...};
     Out* out = static_cast<Out*>(call.out);
-    const std::int64_t out_step = call.out_step / static_cast<std::int64_t>(sizeof(Out));
-    for (std::int64_t row = 0; row < call.rows; ++row, out += out_step) {
-      run_row<Steps, K...>(call.n, call.stream, out, std::get<K>(in)...);
-      ((std::get<K>(in) += call.row_step[K] / static_cast<std::int64_t>(sizeof(*std::get<K>(in)))), ...);
+    const auto advance = [](auto*& at, std::int64_t bytes) { at += bytes / static_cast<std::int64_t>(sizeof(*at)); };
+    for (std::int64_t plane = 0; plane < call.planes; ++plane) {
+      auto row_in = in;
+      Out* row_out = out;
+      for (std::int64_t row = 0; row < call.rows; ++row) {
+        run_row<Steps, K...>(call.n, call.stream, row_out, std::get<K>(row_in)...);
+        (advance(std::get<K>(row_in), call.row_step[K]), ...);
+        advance(row_out, call.out_step);
+      }
+      (advance(std::get<K>(in), call.plane_step[K]), ...);
+      advance(out, call.out_plane);
     }
     if (call.stream) stream_fence(Arch());
   }

@@ -48,45 +48,41 @@ struct Reduce {
     for (std::int64_t i = 0; i < n; ++i) static_cast<Cell*>(cells)[i] = R::template init<Cell>();
   }
 
-  static void run(const void* data, std::int64_t runs, std::int64_t stride, std::int64_t n, void* cell) {
+  static void run(const void* data, std::int64_t count, std::int64_t cell_stride, std::int64_t runs,
+                  std::int64_t stride, std::int64_t n, void* cells) {
     const T* x = static_cast<const T*>(data);
-    Cell& total = *static_cast<Cell*>(cell);
-    Pack<T> acc[kPacks];
-    std::int64_t taken = 0;  // since the last carry
-    for (std::int64_t r = 0; r < runs; ++r, x += stride) {
-      for (std::int64_t i = 0; i < n; i += kBlock) {
-        const std::int64_t m = n - i < kBlock ? n - i : kBlock;
-        if (taken + m > kBlock) {
-          carry(acc, total);
-          taken = 0;
-        }
-        if (taken == 0) {
-          for (Pack<T>& a : acc) a = Pack<T>(R::template init<T>());
-        }
-        take(x + i, m, acc);
-        taken += m;
+    Cell* cell = static_cast<Cell*>(cells);
+    if (n == 0) return;
+    if (runs == 1 && n <= kBlock) {
+      for (; count >= kBeside; count -= kBeside, x += kBeside * cell_stride, cell += kBeside) {
+        beside(x, cell_stride, n, cell);
       }
     }
-    if (taken > 0) carry(acc, total);
-  }
-
-  static void each(const void* data, std::int64_t runs, std::int64_t stride, std::int64_t n, void* cells) {
-    const T* x = static_cast<const T*>(data);
-    Cell* const cell = static_cast<Cell*>(cells);
-    std::int64_t r = 0;
-    if (n <= kBlock) {  // up to the first carry: the carries of several runs go side by side
-      for (; r + kBeside <= runs; r += kBeside) beside(x + r * stride, stride, n, cell + r);
+    const std::int64_t per_carry = n > kBlock ? 1 : kBlock / n;  // runs
+    if (runs <= per_carry && n <= kBlock) return groups(x, count, cell_stride, runs, stride, n, cell, 1);
+    for (std::int64_t c = 0; c < count; ++c, x += cell_stride, ++cell) {
+      if (n <= kBlock) {
+        const std::int64_t whole = runs / per_carry;
+        groups(x, whole, per_carry * stride, per_carry, stride, n, cell, 0);
+        if (runs % per_carry != 0) groups(x + whole * per_carry * stride, 1, 0, runs % per_carry, stride, n, cell, 0);
+        continue;
+      }
+      for (std::int64_t r = 0; r < runs; ++r) {
+        const T* const from = x + r * stride;
+        const std::int64_t whole = n / kBlock;
+        groups(from, whole, kBlock, 1, 0, kBlock, cell, 0);
+        if (n % kBlock != 0) groups(from + whole * kBlock, 1, 0, 1, 0, n % kBlock, cell, 0);
+      }
     }
-    for (; r < runs; ++r) run(x + r * stride, 1, stride, n, cell + r);
   }
 
-  // kBeside runs of at most kBlock elements: `run`, with every step of the tree a pack of runs.
+  // A run of at most kBlock elements for each of kBeside cells, with every step of the carries' tree a pack of cells.
   static constexpr std::int64_t kBeside = 8;
-  static void beside(const T* x, std::int64_t stride, std::int64_t n, Cell* cells) {
+  static void beside(const T* x, std::int64_t apart, std::int64_t n, Cell* cells) {
     Cell tree[kPartials][kBeside];
     if (n < kPartials) {
       for (std::int64_t j = 0; j < n; ++j) {
-        for (std::int64_t r = 0; r < kBeside; ++r) tree[j][r] = static_cast<Cell>(x[r * stride + j]);
+        for (std::int64_t r = 0; r < kBeside; ++r) tree[j][r] = static_cast<Cell>(x[r * apart + j]);
       }
       for (std::int64_t j = n; j < kPartials; ++j) {
         for (std::int64_t r = 0; r < kBeside; ++r) tree[j][r] = static_cast<Cell>(R::template init<T>());
@@ -96,7 +92,13 @@ struct Reduce {
       for (std::int64_t r = 0; r < kBeside; ++r) {
         Pack<T> acc[kPacks];
         for (Pack<T>& a : acc) a = Pack<T>(R::template init<T>());
-        take(x + r * stride, n, acc);
+        const T* const from = x + r * apart;
+        std::int64_t k = 0;
+        for (; k + kPartials <= n; k += kPartials) {
+          for (std::int64_t p = 0; p < kPacks; ++p)
+            acc[p] = R::step(acc[p], Pack<T>::load_unaligned(from + k + p * kW));
+        }
+        if (k < n) take_rest(from, n, n - k, acc);
         for (std::int64_t p = 0; p < kPacks; ++p) acc[p].store_aligned(partial[r] + p * kW);
       }
       for (std::int64_t j = 0; j < kPartials; ++j) {
@@ -111,15 +113,50 @@ struct Reduce {
     for (std::int64_t r = 0; r < kBeside; ++r) cells[r] = R::merge(cells[r], tree[0][r]);
   }
 
-  [[gnu::always_inline]] static void take(const T* x, std::int64_t m, Pack<T>* acc) {
-    std::int64_t k = 0;
-    for (; k + kPartials <= m; k += kPartials) {
-      for (std::int64_t p = 0; p < kPacks; ++p) acc[p] = R::step(acc[p], Pack<T>::load_unaligned(x + k + p * kW));
+  // What lies between two carries, so many times: group g is carried into cell[g * cell_step], in order. Several are
+  // summed side by side: one alone would wait for the addition before it at every step.
+  static void groups(const T* x, std::int64_t count, std::int64_t apart, std::int64_t runs, std::int64_t stride,
+                     std::int64_t n, Cell* cell, std::int64_t cell_step) {
+    constexpr int kSide = kPacks < 4 ? static_cast<int>(4 / kPacks) : 1;
+    std::int64_t g = 0;
+    for (; g + kSide <= count; g += kSide) {
+      side_by_side<kSide>(x + g * apart, apart, runs, stride, n, cell + g * cell_step, cell_step);
     }
-    if (k == m) return;
+    if constexpr (kSide == 4) {
+      for (; g + 2 <= count; g += 2)
+        side_by_side<2>(x + g * apart, apart, runs, stride, n, cell + g * cell_step, cell_step);
+    }
+    for (; g < count; ++g) side_by_side<1>(x + g * apart, 0, runs, stride, n, cell + g * cell_step, 0);
+  }
+
+  template <int kSide>
+  [[gnu::always_inline]] static void side_by_side(const T* x, std::int64_t apart, std::int64_t runs,
+                                                  std::int64_t stride, std::int64_t n, Cell* cell,
+                                                  std::int64_t cell_step) {
+    Pack<T> acc[kSide][kPacks];
+    for (auto& of_group : acc) {
+      for (Pack<T>& a : of_group) a = Pack<T>(R::template init<T>());
+    }
+    for (std::int64_t r = 0; r < runs; ++r, x += stride) {
+      std::int64_t k = 0;
+      for (; k + kPartials <= n; k += kPartials) {
+        for (int g = 0; g < kSide; ++g) {
+          const T* const from = x + g * apart + k;
+          for (std::int64_t p = 0; p < kPacks; ++p) {
+            acc[g][p] = R::step(acc[g][p], Pack<T>::load_unaligned(from + p * kW));
+          }
+        }
+      }
+      for (int g = 0; g < kSide && k < n; ++g) take_rest(x + g * apart, n, n - k, acc[g]);
+    }
+    for (int g = 0; g < kSide; ++g) carry(acc[g], cell[g * cell_step]);
+  }
+
+  // The last `rest` of m elements.
+  [[gnu::always_inline]] static void take_rest(const T* x, std::int64_t m, std::int64_t rest, Pack<T>* acc) {
     if (m >= kPartials) {  // the last kPartials elements, those that were taken masked out
       const T* const last = x + m - kPartials;
-      const Pack<T> first_new(static_cast<T>(kPartials - (m - k)));
+      const Pack<T> first_new(static_cast<T>(kPartials - rest));
       for (std::int64_t p = 0; p < kPacks; ++p) {
         const auto is_new = Pack<T>::load_aligned(kCount.at + p * kW) >= first_new;
         acc[p] =
@@ -195,7 +232,7 @@ struct Reduce {
     for (std::int64_t i = 0; i < n; ++i) static_cast<T*>(out)[i] = static_cast<T>(R::finish(a[i], count));
   }
 
-  static constexpr Reducer kReducer{init, run, each, columns, merge, finish};
+  static constexpr Reducer kReducer{init, run, columns, merge, finish};
 };
 
 template <class R, bool integers>

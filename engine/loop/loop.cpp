@@ -1,12 +1,23 @@
 #include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/loop/loop.h>
+#include <ebb/engine/loop/plan.h>
 #include <ebb/engine/loop/reduction.h>
 
-namespace ebb {
+#include <algorithm>
+#include <atomic>
+#include <utility>
 
-// Where a block begins: in the whole shape, and in each source.
+namespace ebb {
+namespace {
+
+constexpr std::size_t kRegion = Cut::kBlockElements * 8 + 64;  // a cache line apart: blocks do not fight for sets
+constexpr std::int64_t kShortRow = 128;                        // elements
+
+}  // namespace
+
+// A block as planes of rows, and where it begins: in the whole shape, and in each source.
 struct Loop::Place {
-  std::int64_t rows, n;
+  std::int64_t planes, rows, n;
   std::int64_t offset;
   std::array<std::int64_t, kMaxSources> source_offset;
 };
@@ -109,7 +120,6 @@ bool Loop::mark_used() {
 // Gives each step that has no place a region of the scratch. A region is used again once the last reader of its step is
 // done: the fewer there are, the nearer they stay.
 void Loop::give_scratch() {
-  constexpr std::size_t kRegion = Cut::kBlockElements * 8 + 64;  // a cache line apart: blocks do not fight for sets
   std::array<std::size_t, kMaxSteps> last{};
   for (std::size_t i = 0; i < steps_; ++i) {
     if (!step_[i].used && !step_[i].place) continue;
@@ -135,19 +145,28 @@ void Loop::give_scratch() {
 }
 
 // What is the same for all blocks.
-void Loop::prepare(const Plan& plan, std::size_t axis) {
-  const auto row_of = [&](const Strides& strides) { return axis < plan.rank() ? strides[axis] : 0; };
-  row_stride_ = row_of(plan.strides());
+void Loop::prepare(const Plan& plan) {
+  row_ = plan.step(1);
+  plane_ = plan.step(2);
   for (std::size_t i = 0; i < sources_; ++i) {
     plan.strides_of(source_[i].tensor.shape(), source_[i].strides);
-    source_[i].row = row_of(source_[i].strides);
+    source_[i].row = plan.step(source_[i].strides, 1);
+    source_[i].plane = plan.step(source_[i].strides, 2);
+    source_[i].spread = false;
   }
   for (std::size_t i = 0; i < steps_; ++i) {
     Step& step = step_[i];
     step.moves = 0;
+    if (!step.used && !step.place) continue;
     for (std::size_t k = 0; k < step.arity; ++k) {
       const Operand& operand = step.operands[k];
-      const bool moves = operand.is_step || (plan.rank() > 0 && source_[operand.index].strides[plan.rank() - 1] != 0);
+      bool moves = operand.is_step || (plan.rank() > 0 && source_[operand.index].strides[plan.rank() - 1] != 0);
+      if (!moves && source_[operand.index].row != 0 && plan.inner() <= kShortRow) {
+        Source& source = source_[operand.index];
+        if (!std::exchange(source.spread, true))
+          source.scratch = std::exchange(scratch_bytes_, scratch_bytes_ + kRegion);
+        moves = true;
+      }
       step.moves |= (moves ? 1u : 0u) << k;
     }
   }
@@ -165,57 +184,117 @@ Loop::Place Loop::locate(const Plan& plan, const Block& block, bool reduced) con
     return at;
   };
   Place at;
-  at.rows = block.rows;
+  // The axis next to the innermost is of the other sort.
+  at.planes = plan.inner_reduced() ? block.rows : block.kepts;
+  at.rows = plan.inner_reduced() ? block.kepts : block.rows;
   at.n = block.n;
   at.offset = of(plan.strides());
   for (std::size_t i = 0; i < sources_; ++i) at.source_offset[i] = of(source_[i].strides);
   return at;
 }
 
+namespace {
+
+// Rows that follow one another without a gap, for the output and every input, are one row; and so for planes.
+void merge_levels(LaneCall& call, std::span<const std::int64_t> sizes, std::int64_t out_size) {
+  for (int level = 0; level < 2; ++level) {
+    if (call.rows > 1) {
+      if (call.out_step != call.n * out_size) return;
+      for (std::size_t k = 0; k < sizes.size(); ++k) {
+        if (call.row_step[k] != ((call.steps >> k & 1) != 0 ? call.n * sizes[k] : 0)) return;
+      }
+      call.n *= call.rows;
+    }
+    call.rows = call.planes;
+    call.row_step = call.plane_step;
+    call.out_step = call.out_plane;
+    call.planes = 1;
+  }
+}
+
+}  // namespace
+
+// Writes out the rows of what is repeated along them: rows that are too short for a loop of their own become one.
+void Loop::spread(const Place& at, std::byte* scratch) const {
+  for (std::size_t i = 0; i < sources_; ++i) {
+    const Source& source = source_[i];
+    if (!source.spread) continue;
+    with_type(source.tensor.dtype(), [&]<class T>(std::type_identity<T>) {
+      const T* const from = reinterpret_cast<const T*>(source.tensor.raw()) + at.source_offset[i];
+      T* to = reinterpret_cast<T*>(scratch + source.scratch);
+      for (std::int64_t plane = 0; plane < (source.plane != 0 ? at.planes : 1); ++plane) {
+        for (std::int64_t row = 0; row < at.rows; ++row) {
+          std::fill_n(to, at.n, from[plane * source.plane + row * source.row]);
+          to += at.n;
+        }
+      }
+    });
+  }
+}
+
 void Loop::compute(const Place& at, std::byte* scratch) const {
+  spread(at, scratch);
   LaneCall call;  // one for all: to clear it for each step would make the lane wait for those stores
-  call.rows = at.rows;
-  call.n = at.n;
   for (std::size_t i = 0; i < steps_; ++i) {
     const Step& step = step_[i];
     if (!step.used && !step.place) continue;
-    for (std::size_t k = 0; k < step.arity; ++k) {
-      const std::int64_t size = step.size[k];
-      const Operand& operand = step.operands[k];
-      if (!operand.is_step) {
-        const Source& source = source_[operand.index];
-        call.in[k] = source.tensor.raw() + at.source_offset[operand.index] * size;
-        call.row_step[k] = source.row * size;
-        continue;
+    const auto run = [&](std::byte* out, std::int64_t row, std::int64_t plane, bool stream) {
+      call.planes = at.planes;
+      call.rows = at.rows;
+      call.n = at.n;
+      for (std::size_t k = 0; k < step.arity; ++k) {
+        const std::int64_t size = step.size[k];
+        const Operand& operand = step.operands[k];
+        const auto set = [&](const std::byte* in, std::int64_t row_step, std::int64_t plane_step) {
+          call.in[k] = in;
+          call.row_step[k] = row_step * size;
+          call.plane_step[k] = plane_step * size;
+        };
+        if (!operand.is_step && source_[operand.index].spread) {
+          const Source& source = source_[operand.index];
+          set(scratch + source.scratch, at.n, source.plane != 0 ? at.n * at.rows : 0);
+        } else if (!operand.is_step) {
+          const Source& source = source_[operand.index];
+          set(source.tensor.raw() + at.source_offset[operand.index] * size, source.row, source.plane);
+        } else if (const Step& from = step_[operand.index]; in_scratch(from)) {
+          set(scratch + from.scratch, at.n, at.n * at.rows);
+        } else {
+          set(from.place + at.offset * size, row_, plane_);
+        }
       }
-      const Step& from = step_[operand.index];
-      call.in[k] = in_scratch(from) ? scratch + from.scratch : from.place + at.offset * size;
-      call.row_step[k] = (in_scratch(from) ? at.n : row_stride_) * size;
-    }
-    call.steps = step.moves;
-    if (step.used && in_scratch(step)) {
-      call.out = scratch + step.scratch;
-      call.out_step = at.n * step.out_size;
-      call.stream = false;
+      call.out = out;
+      call.out_step = row * step.out_size;
+      call.out_plane = plane * step.out_size;
+      call.steps = step.moves;
+      call.stream = stream;
+      merge_levels(call, {step.size.data(), step.arity}, step.out_size);
       step.lane(call);
-    }
+    };
+    if (step.used && in_scratch(step)) run(scratch + step.scratch, at.n, at.n * at.rows, false);
     if (step.place && (!step.used || stream_ || !in_scratch(step))) {
-      call.out = step.place + at.offset * step.out_size;
-      call.out_step = row_stride_ * step.out_size;
-      call.stream = stream_;
-      step.lane(call);
+      run(step.place + at.offset * step.out_size, row_, plane_, stream_);
     }
   }
 }
 
 namespace {
 
-// A block's results that nobody keeps, one region per thread.
-std::byte* thread_scratch(std::size_t bytes) {
-  thread_local CachedVector<std::byte> scratch;
-  if (scratch.size() < bytes) scratch.resize(bytes);
-  return scratch.data();
-}
+// A block's results that nobody keeps: a part for each range of a parallel loop. The caller holds them all, so that it
+// does not matter to the memory in use which threads come in time.
+class Scratch {
+ public:
+  explicit Scratch(std::size_t bytes) : bytes_(bytes) {
+    thread_local CachedVector<std::byte> memory;
+    const std::size_t all = bytes * static_cast<std::size_t>(threads());
+    if (memory.size() < all) memory.resize(all);
+    next_ = memory.data();
+  }
+  std::byte* take() { return next_.fetch_add(static_cast<std::ptrdiff_t>(bytes_), std::memory_order_relaxed); }
+
+ private:
+  std::size_t bytes_;
+  std::atomic<std::byte*> next_;
+};
 
 }  // namespace
 
@@ -226,16 +305,43 @@ void Loop::run() {
     stream_ |= step_[i].place && shape_.numel() * step_[i].out_size >= kStreamBytes;
   }
   give_scratch();
-  Plan plan(shape_, axes_.value_or(IntList{}));
-  if (!axes_) {
-    for (std::size_t i = 0; i < sources_; ++i) plan.split_for(source_[i].tensor.shape());
+  if (const std::optional<IntList> axes = axes_ ? axes_ : repeated_axes()) {
+    const Plan plan(shape_, *axes);
+    prepare(plan);
+    run_cut(plan);
+    return;
   }
-  reductions_ > 0 ? run_reductions(plan) : run_steps(plan);
+  Plan plan(shape_, IntList{});
+  for (std::size_t i = 0; i < sources_; ++i) plan.split_for(source_[i].tensor.shape());
+  prepare(plan);
+  run_flat(plan);
 }
 
-// Without reductions every axis is kept: rows along the axis next to the innermost, or pieces of the only one.
-void Loop::run_steps(const Plan& plan) {
-  prepare(plan, plan.row_axis(false));
+// A loop in the cache that reduces nothing is cut as one that reduces what its operands are repeated along: such loops
+// come before and after it, and each thread finds its part in its own cache. Nothing if there is no such operand, or
+// another does not fit.
+std::optional<IntList> Loop::repeated_axes() const {
+  if (shape_.numel() > Cut::kNear) return std::nullopt;
+  for (std::size_t i = 0; i < sources_; ++i) {
+    const Shape& shape = source_[i].tensor.shape();
+    if (shape.numel() == 1 || shape.numel() == shape_.numel()) continue;
+    IntList axes;
+    for (int axis = 0; axis < shape_.rank(); ++axis) {
+      const int own = axis - shape_.rank() + shape.rank();
+      if (own < 0 || shape[own] != shape_[axis]) axes.push_back(axis);
+    }
+    const Plan plan(shape_, axes);
+    for (std::size_t k = 0; k < sources_; ++k) {
+      Strides ignored{};
+      if (!plan.strides_of(source_[k].tensor.shape(), ignored)) return std::nullopt;
+    }
+    return axes;
+  }
+  return std::nullopt;
+}
+
+// Every axis is kept: rows along the axis next to the innermost, or pieces of the only one.
+void Loop::run_flat(const Plan& plan) {
   const std::int64_t total = shape_.numel();
   const std::int64_t inner = plan.inner();
   const std::int64_t rows = total / inner;
@@ -247,8 +353,9 @@ void Loop::run_steps(const Plan& plan) {
   const std::int64_t tasks = (extent + per_task - 1) / per_task;
   // Where a reduction is one chunk, and so one thread's work, the steps stay with that thread and its caches.
   const std::int64_t per_thread = total < 2 * Cut::kChunkWork ? tasks : 2;
+  Scratch parts(scratch_bytes_);
   parallel_for((tasks + per_thread - 1) / per_thread, [&](std::int64_t begin, std::int64_t end) {
-    std::byte* const scratch = thread_scratch(scratch_bytes_);
+    std::byte* const scratch = parts.take();
     const std::int64_t first = begin * per_thread;
     const std::int64_t last = std::min(tasks, end * per_thread);
     for (std::int64_t i = first; i < last; ++i) {
@@ -274,53 +381,37 @@ void Loop::run_steps(const Plan& plan) {
   });
 }
 
-void Loop::run_reductions(const Plan& plan) {
-  const std::int64_t elements = shape_.numel();
-  const std::int64_t cells = plan.outer_kept() * (plan.inner_reduced() ? 1 : plan.inner());
-  const Cut cut(plan, elements, cells);
-  prepare(plan, cut.row_axis());
-  const std::int64_t carry_size = cut.chunks * cells;
+void Loop::run_cut(const Plan& plan) {
+  const Cut cut(plan, shape_.numel());
+  const std::int64_t carry_size = cut.chunks * cut.cells;
   CachedVector<std::int64_t> carry(static_cast<std::size_t>(carry_size) * reductions_);
-  const auto cell_of = [&](std::size_t reduction, std::int64_t cell) {
-    return carry.data() + static_cast<std::int64_t>(reduction) * carry_size + cell;
-  };
-  parallel_for((cut.tasks + cut.tasks_per_grain - 1) / cut.tasks_per_grain, [&](std::int64_t begin, std::int64_t end) {
-    std::byte* const scratch = thread_scratch(scratch_bytes_);
-    for (std::int64_t task = begin * cut.tasks_per_grain; task < std::min(cut.tasks, end * cut.tasks_per_grain);
-         ++task) {
+  const auto carry_of = [&](std::size_t r) { return carry.data() + static_cast<std::int64_t>(r) * carry_size; };
+  const bool back = next_direction();
+  Scratch parts(scratch_bytes_);
+  cut.share([&](std::int64_t begin, std::int64_t end) {
+    std::byte* const scratch = parts.take();
+    cut.walk(begin, end, back, steps_ > 0, [&](const Block& block) {
+      const Place at = locate(plan, block, true);
+      compute(at, scratch);
       for (std::size_t r = 0; r < reductions_; ++r) {
-        if (reduction_[r].place) reduction_[r].reducer->init(cell_of(r, cut.first_cell(task)), cut.cells_of(task));
-      }
-      cut.walk(task, steps_ > 0, [&](const Block& block) {
-        const Place at = locate(plan, block, true);
-        compute(at, scratch);
-        for (std::size_t r = 0; r < reductions_; ++r) {
-          const Reduction& reduction = reduction_[r];
-          if (!reduction.place) continue;
-          const std::byte* x = nullptr;
-          std::int64_t stride = row_stride_;
-          if (!reduction.operand.is_step) {
-            x = source_[reduction.operand.index].tensor.raw() + at.offset * reduction.size;
-          } else if (const Step& step = step_[reduction.operand.index]; !in_scratch(step)) {
-            x = step.place + at.offset * reduction.size;
-          } else {
-            x = scratch + step.scratch;
-            stride = at.n;
-          }
-          const Reducer& reducer = *reduction.reducer;
-          const auto take = cut.apart ? reducer.each : plan.inner_reduced() ? reducer.run : reducer.columns;
-          take(x, at.rows, stride, at.n, cell_of(r, block.cell));
+        const Reduction& reduction = reduction_[r];
+        if (!reduction.place) continue;
+        const auto take = [&](const std::byte* x, std::int64_t row, std::int64_t plane) {
+          reduce_block(*reduction.reducer, cut, block, x, reduction.size, row, plane, carry_of(r));
+        };
+        if (!reduction.operand.is_step) {
+          take(source_[reduction.operand.index].tensor.raw() + at.offset * reduction.size, row_, plane_);
+        } else if (const Step& step = step_[reduction.operand.index]; in_scratch(step)) {
+          take(scratch + step.scratch, at.n, at.n * at.rows);
+        } else {
+          take(step.place + at.offset * reduction.size, row_, plane_);
         }
-      });
-    }
+      }
+    });
   });
   for (std::size_t r = 0; r < reductions_; ++r) {
     if (!reduction_[r].place) continue;
-    const Reducer& reducer = *reduction_[r].reducer;
-    for (std::int64_t chunk = 1; chunk < cut.chunks; ++chunk) {
-      reducer.merge(cell_of(r, 0), cell_of(r, chunk * cells), cells);
-    }
-    reducer.finish(cell_of(r, 0), cells, elements / cells, reduction_[r].place);
+    finish_reduction(*reduction_[r].reducer, cut, shape_.numel() / cut.cells, carry_of(r), reduction_[r].place);
   }
 }
 

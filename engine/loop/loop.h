@@ -5,7 +5,6 @@
 // lanes and the cuts are those of the ops run one by one, and so are the bits of the results.
 #pragma once
 
-#include <ebb/engine/loop/plan.h>
 #include <ebb/engine/tape/row.h>
 
 #include <array>
@@ -14,17 +13,23 @@
 
 namespace ebb {
 
+class Plan;
+struct Block;
+struct Cut;
+
+/// An operand of a loop: the result of an earlier step, or a tensor that broadcasts to the shape.
+struct LoopOperand {
+  bool is_step = false;
+  std::size_t index = 0;
+};
+
 class Loop {
  public:
   static constexpr std::size_t kMaxSteps = 24;
   static constexpr std::size_t kMaxSources = 24;
   static constexpr std::size_t kMaxReductions = 8;
 
-  /// An operand: the result of an earlier step, or a tensor that broadcasts to the shape.
-  struct Operand {
-    bool is_step = false;
-    std::size_t index = 0;
-  };
+  using Operand = LoopOperand;
 
   bool empty() const { return steps_ == 0 && reductions_ == 0; }
   const Shape& shape() const { return shape_; }
@@ -35,9 +40,9 @@ class Loop {
   void clear();
   void begin(const Shape& shape);
 
-  /// True if there is room for `sources` more and another step or reduction.
-  bool has_room(std::size_t sources) const {
-    return sources_ + sources <= kMaxSources && steps_ < kMaxSteps && reductions_ < kMaxReductions;
+  /// True if there is room for so many more, and another reduction.
+  bool has_room(std::size_t steps, std::size_t sources) const {
+    return sources_ + sources <= kMaxSources && steps_ + steps <= kMaxSteps && reductions_ < kMaxReductions;
   }
   /// True if an operand of this shape can be read while reducing over the loop's axes.
   bool fits(const Shape& shape) const;
@@ -64,7 +69,9 @@ class Loop {
   struct Source {
     Tensor tensor;
     Strides strides{};
-    std::int64_t row = 0;  // from row to row of a block, in elements
+    std::int64_t row = 0, plane = 0;  // from one to the next, in elements
+    bool spread = false;              // repeated along short rows: a block's rows of it are written out once
+    std::size_t scratch = 0;          // where, then
   };
   struct Step {
     Lane lane = nullptr;
@@ -94,11 +101,13 @@ class Loop {
   /// Where later steps read a step: in the scratch if it is not kept, or if it is streamed past the cache, where it
   /// would have to be fetched back. Such a step is computed twice, which costs less than the memory's traffic.
   bool in_scratch(const Step& step) const { return !step.place || (stream_ && step.used); }
-  void prepare(const Plan& plan, std::size_t row_axis);
-  void run_steps(const Plan& plan);
-  void run_reductions(const Plan& plan);
+  void prepare(const Plan& plan);
+  std::optional<IntList> repeated_axes() const;
+  void run_flat(const Plan& plan);
+  void run_cut(const Plan& plan);
   Place locate(const Plan& plan, const Block& block, bool reduced) const;
   void compute(const Place& at, std::byte* scratch) const;
+  void spread(const Place& at, std::byte* scratch) const;
 
   Shape shape_;
   std::optional<IntList> axes_;
@@ -107,7 +116,7 @@ class Loop {
   std::array<Source, kMaxSources> source_;
   std::array<Reduction, kMaxReductions> reduction_;
   std::size_t scratch_bytes_ = 0;
-  std::int64_t row_stride_ = 0;  // of a whole operand, from row to row of a block
+  std::int64_t row_ = 0, plane_ = 0;  // of a whole operand, from one to the next
   bool stream_ = false;
 };
 

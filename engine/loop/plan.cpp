@@ -92,18 +92,29 @@ void Plan::split_for(const Shape& shape) {
   summarise();
 }
 
-Cut::Cut(const Plan& p, std::int64_t elements, std::int64_t cell_count) : plan(p), cells(cell_count) {
+Cut::Cut(const Plan& p, std::int64_t elements) : plan(p) {
   cells_per_kept = plan.inner_reduced() ? 1 : plan.inner();
+  cells = plan.outer_kept() * cells_per_kept;
+  by_columns = plan.rank() == 2 && plan.is_reduced(0) && !plan.is_reduced(1) && plan.inner() >= 2 * kColumns &&
+               elements <= kNear;
   one_run = plan.inner_reduced() && plan.outer_reduced() == 1;
   runs = one_run ? (plan.inner() + kRunBlock - 1) / kRunBlock : plan.outer_reduced();
   grain = plan.inner_reduced() ? 1 : std::min(kRowBlock, runs);
-  // Chunks cut the reduced extent where there is too little to keep the pool busy otherwise.
-  chunks = plan.outer_kept() >= kMaxChunks ? 1 : std::clamp<std::int64_t>(elements / kChunkWork, 1, kMaxChunks);
+  chunks = by_columns || plan.outer_kept() >= kMaxChunks
+               ? 1
+               : std::clamp<std::int64_t>(elements / kChunkWork, 1, kMaxChunks);
   chunks = std::min(chunks, (runs + grain - 1) / grain);
-  apart = one_run && chunks == 1 && plan.outer_kept() > 1 && plan.inner() <= kBlockElements;
-  kept_per_task = apart ? std::max<std::int64_t>(1, kChunkWork / 4 / plan.inner()) : 1;
-  tasks = apart ? (plan.outer_kept() + kept_per_task - 1) / kept_per_task : plan.outer_kept() * chunks;
-  tasks_per_grain = std::max<std::int64_t>(1, kChunkWork / 4 / std::max<std::int64_t>(1, elements / tasks));
+  tasks = by_columns ? (plan.inner() + kColumns - 1) / kColumns : plan.outer_kept() * chunks;
+  grains = std::clamp<std::int64_t>(elements / (kChunkWork / 4), 1, tasks);
+}
+
+// Those of one axis that are small together, if all that each reduces lies along one axis too.
+std::int64_t Cut::kepts_together(bool blocks) const {
+  const std::size_t kept = plan.row_axis(false);
+  const std::size_t reduced = plan.row_axis(true);
+  if (chunks > 1 || kept == plan.rank()) return 1;
+  if (reduced < plan.rank() && plan.size(reduced) != plan.outer_reduced()) return 1;
+  return blocks ? kBlockElements / (plan.outer_reduced() * plan.inner()) : plan.size(kept);
 }
 
 }  // namespace ebb

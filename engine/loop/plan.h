@@ -16,9 +16,6 @@
 
 namespace ebb {
 
-/// An operand's strides along the axes of a plan, in elements; 0 where it is repeated.
-using Strides = std::array<std::int64_t, kMaxRank>;
-
 class Plan {
  public:
   Plan(const Shape& shape, const IntList& reduced_axes);
@@ -35,6 +32,12 @@ class Plan {
   bool is_reduced(std::size_t axis) const { return reduced_[axis]; }
   /// Of a whole operand, in elements.
   const Strides& strides() const { return stride_; }
+
+  /// How far apart the innermost axis's rows lie in a whole operand (level 1), and the planes of those (level 2).
+  std::int64_t step(std::size_t level) const { return step(stride_, level); }
+  std::int64_t step(const Strides& strides, std::size_t level) const {
+    return level < rank_ ? strides[rank_ - 1 - level] : 0;
+  }
 
   std::int64_t inner() const { return rank_ == 0 ? 1 : size_[rank_ - 1]; }
   bool inner_reduced() const { return rank_ > 0 && reduced_[rank_ - 1]; }
@@ -77,132 +80,146 @@ class Plan {
   std::array<std::size_t, 2> row_axis_{};
 };
 
-/// Rows of a walk: `rows` rows of `n` elements. The first element's place is given by index tuples, `row` over the
-/// outer reduced axes (kept ones in a loop that reduces nothing) and `kept` over the kept ones, and by `column`. Rows
-/// follow one another along Cut::row_axis; where a cut is `apart` each has an accumulator of its own.
+/// Part of a walk: `kepts` kept index tuples by `rows` reduced ones by `n` elements of the innermost axis, from those
+/// given on. The tuples run over the outer axes of their sort, each along one axis; a plan that reduces nothing has
+/// rows of kept ones.
 struct Block {
   std::int64_t kept = 0;
+  std::int64_t kepts = 1;
   std::int64_t row = 0;
   std::int64_t rows = 1;
   std::int64_t column = 0;
   std::int64_t n = 0;
   std::int64_t cell = 0;  // in the carry: the first accumulator
+  bool fresh = true;      // the first block of its cells
 };
 
-/// The cut of a reduction's work. A chunk's accumulators are merged in the order of chunks.
+/// The cut of a reduction's work.
+///
+/// A tensor that fits in the caches is cut by what it keeps, kept index tuples or columns: no part needs another's
+/// accumulators, and a thread meets again in the next loop what it had in this one. A large one that keeps little is
+/// cut along what it reduces, in chunks, whose accumulators are merged in order.
 struct Cut {
   static constexpr std::int64_t kChunkWork = 64 * 1024;  // elements worth a chunk of their own
+  static constexpr std::int64_t kNear = 4 * kChunkWork;  // elements that stay in a cache
   static constexpr std::int64_t kMaxChunks = 16;
   static constexpr std::int64_t kRunBlock = 1024;       // runs are cut at multiples of this
   static constexpr std::int64_t kRowBlock = 16;         // rows are cut at multiples of this
-  static constexpr std::int64_t kBlockElements = 4096;  // of a block, where a block is asked for
+  static constexpr std::int64_t kColumns = 64;          // columns are cut at multiples of this
+  static constexpr std::int64_t kBlockElements = 2048;  // of a block, where a block is asked for
 
-  Cut(const Plan& plan, std::int64_t elements, std::int64_t cells);
+  Cut(const Plan& plan, std::int64_t elements);
 
-  /// Calls visit(block) for all of one task, in order. With `blocks` the work comes in blocks that fit the cache, cut
-  /// where the reducers carry anyway.
+  /// Calls body(begin, end) for ranges of tasks, on as many threads as they are worth.
+  template <class Body>
+  void share(Body&& body) const {
+    parallel_for(grains,
+                 [&](std::int64_t begin, std::int64_t end) { body(tasks * begin / grains, tasks * end / grains); });
+  }
+
+  /// Calls visit(block) for all of the tasks [begin, end), in order within a cell; with `back` the last task comes
+  /// first. With `blocks` the work comes in blocks that fit the cache, cut where the reducers carry anyway.
   template <class Visit>
-  void walk(std::int64_t task, bool blocks, Visit&& visit) const;
-
-  /// The axis along which the rows of a block follow one another.
-  std::size_t row_axis() const { return plan.row_axis(!apart); }
-  /// The accumulators of a task.
-  std::int64_t first_cell(std::int64_t task) const {
-    return apart ? task * kept_per_task : task % chunks * cells + task / chunks * cells_per_kept;
-  }
-  std::int64_t cells_of(std::int64_t task) const {
-    return apart ? std::min(kept_per_task, cells - task * kept_per_task) : cells_per_kept;
-  }
+  void walk(std::int64_t begin, std::int64_t end, bool back, bool blocks, Visit&& visit) const;
 
   const Plan& plan;
   std::int64_t cells;
   std::int64_t cells_per_kept;
-  bool one_run;  // the whole reduction of a kept index is one run, and chunks cut it
-  bool apart;    // such runs are short, and a task is many of them
-  std::int64_t kept_per_task;
+  bool by_columns;    // tasks are kColumns columns each
+  bool one_run;       // the whole reduction of a kept index is one run, and chunks cut it
   std::int64_t runs;  // what chunks cut: rows, or blocks of a run
   std::int64_t grain;
   std::int64_t chunks;
   std::int64_t tasks;
-  std::int64_t tasks_per_grain;  // how many tasks are worth a thread's while
+  std::int64_t grains;  // parts worth a thread's while
 
  private:
   std::int64_t bound(std::int64_t chunk) const {
     return std::min(runs, (runs * chunk / chunks + grain - 1) / grain * grain);
   }
+  // How many kept indices may come in one block.
+  std::int64_t kepts_together(bool blocks) const;
+  template <class Visit>
+  void walk_run(Block block, std::int64_t begin, std::int64_t end, bool blocks, Visit& visit) const;
+  template <class Visit>
+  void walk_rows(Block block, std::int64_t begin, std::int64_t end, bool blocks, Visit& visit) const;
 };
 
 template <class Visit>
-void Cut::walk(std::int64_t task, bool blocks, Visit&& visit) const {
+void Cut::walk(std::int64_t begin, std::int64_t end, bool back, bool blocks, Visit&& visit) const {
   Block block;
-  if (apart) {
-    const std::size_t axis = row_axis();
-    const std::int64_t last = first_cell(task) + cells_of(task);
-    const std::int64_t most = blocks ? std::max<std::int64_t>(1, kBlockElements / plan.inner()) : last;
+  if (by_columns) {
+    block.column = block.cell = begin * kColumns;
+    block.n = std::min(end * kColumns, plan.inner()) - block.column;
+    walk_rows(block, 0, runs, blocks, visit);
+    return;
+  }
+  const std::int64_t most = kepts_together(blocks);
+  const std::int64_t axis_size = most > 1 ? plan.size(plan.row_axis(false)) : 1;
+  while (begin < end) {
+    const std::int64_t task = back ? end - 1 : begin;
+    block.kept = task / chunks;
+    if (most > 1) {  // as many as fit, in equal parts up to the end of their axis
+      const std::int64_t at = block.kept % axis_size;
+      const std::int64_t left = std::min(end - begin, back ? at + 1 : axis_size - at);
+      const std::int64_t parts = (left + most - 1) / most;
+      block.kepts = (left + parts - 1) / parts;
+      if (back) block.kept -= block.kepts - 1;
+    }
+    (back ? end : begin) += back ? -block.kepts : block.kepts;
+    const std::int64_t chunk = task % chunks;
+    block.cell = chunk * cells + block.kept * cells_per_kept;
     block.n = plan.inner();
-    for (block.kept = first_cell(task); block.kept < last; block.kept += block.rows) {
-      block.cell = block.kept;
-      block.rows = std::min({last - block.kept, plan.size(axis) - block.kept % plan.size(axis), most});
+    if (block.kepts > 1) {
+      block.rows = plan.outer_reduced();
       visit(block);
+    } else if (one_run) {
+      walk_run(block, bound(chunk), bound(chunk + 1), blocks, visit);
+    } else {
+      walk_rows(block, bound(chunk), bound(chunk + 1), blocks, visit);
     }
-    return;
   }
-  block.kept = task / chunks;
-  const std::int64_t chunk = task % chunks;
-  block.cell = chunk * cells + block.kept * cells_per_kept;
-  const std::int64_t first = bound(chunk);
-  const std::int64_t last = bound(chunk + 1);
-  if (one_run) {
-    const std::int64_t end = std::min(plan.inner(), last * kRunBlock);
-    for (block.column = first * kRunBlock; block.column < end; block.column += block.n) {
-      block.n = blocks ? std::min(end - block.column, kBlockElements) : end - block.column;
-      visit(block);
-    }
-    return;
+}
+
+// Pieces of one run.
+template <class Visit>
+void Cut::walk_run(Block block, std::int64_t begin, std::int64_t end, bool blocks, Visit& visit) const {
+  block.rows = 1;
+  const std::int64_t stop = std::min(plan.inner(), end * kRunBlock);
+  for (block.column = begin * kRunBlock; block.column < stop; block.column += block.n) {
+    block.n = blocks ? std::min(stop - block.column, kBlockElements) : stop - block.column;
+    visit(block);
+    block.fresh = false;
   }
+}
+
+// Rows [begin, end) of the block's columns.
+template <class Visit>
+void Cut::walk_rows(Block block, std::int64_t begin, std::int64_t end, bool blocks, Visit& visit) const {
   const std::size_t axis = plan.row_axis(true);
   const std::int64_t axis_size = axis < plan.rank() ? plan.size(axis) : 1;
-  const std::int64_t inner = plan.inner();
-  for (block.row = first; block.row < last;) {  // rows of one stride, up to the end of their axis
-    const std::int64_t segment = std::min(last - block.row, axis_size - block.row % axis_size);
-    const std::int64_t end = block.row + segment;
-    if (!blocks) {
-      block.rows = segment;
-      block.n = inner;
+  const Block whole = block;
+  // As many as lie between two carries, some times over.
+  std::int64_t most = end - begin;
+  std::int64_t width = block.n;
+  if (blocks && !plan.inner_reduced()) {
+    most = std::min(kRowBlock, runs);
+    width = std::max(kColumns, kBlockElements / most);
+  } else if (blocks) {
+    most = block.n >= kRunBlock ? 1 : kBlockElements / kRunBlock * (kRunBlock / block.n);
+    width = std::min(block.n, kBlockElements);
+  }
+  for (block.row = begin; block.row < end; block.row += block.rows) {
+    // Rows of one stride, up to the end of their axis; a cut there must be where a carry is.
+    block.rows = std::min({most, end - block.row, axis_size - block.row % axis_size});
+    for (std::int64_t at = 0; at < whole.n; at += block.n) {
+      block.column = whole.column + at;
+      block.n = std::min(width, whole.n - at);
+      if (!plan.inner_reduced()) block.cell = whole.cell + at;
       visit(block);
-    } else if (!plan.inner_reduced()) {  // columns: blocks of rows, tiles of columns
-      const std::int64_t cell = block.cell;
-      for (std::int64_t row = block.row; block.row < end; block.row = row) {
-        block.rows = std::min(kRowBlock, end - row);
-        for (block.column = 0; block.column < inner; block.column += block.n) {
-          block.n = std::min(inner - block.column, std::max<std::int64_t>(64, kBlockElements / block.rows));
-          block.cell = cell + block.column;
-          visit(block);
-        }
-        row += block.rows;
-      }
-      block.column = 0;
-      block.cell = cell;
-    } else if (inner >= kRunBlock) {  // long runs: pieces
-      block.rows = 1;
-      for (; block.row < end; ++block.row) {
-        for (block.column = 0; block.column < inner; block.column += block.n) {
-          block.n = std::min(inner - block.column, kBlockElements);
-          visit(block);
-        }
-      }
-      block.column = 0;
-    } else {  // short runs: as many as lie between two carries, some times over
-      const std::int64_t per_carry = kRunBlock / inner;
-      const std::int64_t group = std::max<std::int64_t>(1, kBlockElements / kRunBlock) * per_carry;
-      block.n = inner;
-      for (std::int64_t row = block.row; block.row < end; block.row = row) {
-        block.rows = std::min(group, end - row);
-        visit(block);
-        row += block.rows;
-      }
+      if (plan.inner_reduced()) block.fresh = false;
     }
-    block.row = end;
+    block.fresh = false;
   }
 }
 

@@ -22,27 +22,39 @@ void run_reduction(const Row& row, const Tensor& x, const IntList& axes, Tensor&
   }
 
   const Plan plan(x.shape(), axes);
-  const Cut cut(plan, x.numel(), cells);
+  const Cut cut(plan, x.numel());
   const std::int64_t size = static_cast<std::int64_t>(size_of(x.dtype()));
   CachedVector<std::int64_t> carry(static_cast<std::size_t>(cut.chunks * cells));
-  const std::size_t axis = cut.row_axis();
-  const std::int64_t stride = axis < plan.rank() ? plan.strides()[axis] : 0;
-  const auto take = cut.apart ? reducer.each : plan.inner_reduced() ? reducer.run : reducer.columns;
-  parallel_for((cut.tasks + cut.tasks_per_grain - 1) / cut.tasks_per_grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t task = begin * cut.tasks_per_grain; task < std::min(cut.tasks, end * cut.tasks_per_grain);
-         ++task) {
-      reducer.init(carry.data() + cut.first_cell(task), cut.cells_of(task));
-      cut.walk(task, false, [&](const Block& block) {
-        const std::int64_t at = plan.offset(false, block.kept, plan.strides()) +
-                                plan.offset(true, block.row, plan.strides()) + block.column;
-        take(x.raw() + at * size, block.rows, stride, block.n, carry.data() + block.cell);
-      });
-    }
+  cut.share([&](std::int64_t begin, std::int64_t end) {
+    cut.walk(begin, end, false, false, [&](const Block& block) {
+      const std::int64_t at =
+          plan.offset(false, block.kept, plan.strides()) + plan.offset(true, block.row, plan.strides()) + block.column;
+      reduce_block(reducer, cut, block, x.raw() + at * size, size, plan.step(1), plan.step(2), carry.data());
+    });
   });
-  for (std::int64_t chunk = 1; chunk < cut.chunks; ++chunk) {
-    reducer.merge(carry.data(), carry.data() + chunk * cells, cells);
+  finish_reduction(reducer, cut, count, carry.data(), out.mutable_raw());
+}
+
+void reduce_block(const Reducer& reducer, const Cut& cut, const Block& block, const std::byte* x, std::int64_t size,
+                  std::int64_t row_step, std::int64_t plane_step, std::int64_t* carry) {
+  std::int64_t* const cells = carry + block.cell;
+  if (cut.plan.inner_reduced()) {  // a row is a kept index
+    if (block.fresh) reducer.init(cells, block.kepts);
+    reducer.run(x, block.kepts, row_step, block.rows, plane_step, block.n, cells);
+    return;
   }
-  reducer.finish(carry.data(), cells, count, out.mutable_raw());
+  for (std::int64_t k = 0; k < block.kepts; ++k) {
+    std::int64_t* const of_plane = cells + k * cut.cells_per_kept;
+    if (block.fresh) reducer.init(of_plane, block.n);
+    reducer.columns(x + k * plane_step * size, block.rows, row_step, block.n, of_plane);
+  }
+}
+
+void finish_reduction(const Reducer& reducer, const Cut& cut, std::int64_t count, std::int64_t* carry, void* out) {
+  for (std::int64_t chunk = 1; chunk < cut.chunks; ++chunk) {
+    reducer.merge(carry, carry + chunk * cut.cells, cut.cells);
+  }
+  reducer.finish(carry, cut.cells, count, out);
 }
 
 }  // namespace ebb

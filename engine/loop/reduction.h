@@ -1,6 +1,7 @@
-// Running one reduction by itself, over any set of axes.
+// Running one reduction: a block of it, or all by itself, over any set of axes.
 #pragma once
 
+#include <ebb/engine/loop/plan.h>
 #include <ebb/engine/tape/row.h>
 
 namespace ebb {
@@ -10,5 +11,12 @@ void run_reduction(const Row& row, const Tensor& x, const IntList& axes, Tensor&
 
 /// The reducer of a row for a dtype on the instruction set in force; null if the row does not take the dtype.
 const Reducer* reducer_of(const Row& row, DType dtype);
+
+/// The cells of `carry` take in a block, whose first element is `x`; its rows and planes lie so many elements apart.
+void reduce_block(const Reducer& reducer, const Cut& cut, const Block& block, const std::byte* x, std::int64_t size,
+                  std::int64_t row_step, std::int64_t plane_step, std::int64_t* carry);
+
+/// Merges the chunks of `carry` and writes the result.
+void finish_reduction(const Reducer& reducer, const Cut& cut, std::int64_t count, std::int64_t* carry, void* out);
 
 }  // namespace ebb

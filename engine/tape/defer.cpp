@@ -2,8 +2,11 @@
 //
 // Elementwise ops and reductions over large tensors are not run one by one: they join a loop over their shape, and the
 // loop runs when a value is asked for, or when a node comes that cannot join. What a sweep releases before that is
-// never written to memory at all, and what is rewound is never computed. Values are the same to the bit.
+// never written to memory at all, and what is rewound is never computed. What takes a few instructions to compute from
+// one tensor is not written either: later loops read that tensor and compute it again, until someone asks for the
+// value. Values are the same to the bit.
 #include <ebb/engine/loop/elementwise.h>
+#include <ebb/engine/loop/loop.h>
 #include <ebb/engine/loop/reduction.h>
 #include <ebb/engine/tape/tape.h>
 
@@ -12,73 +15,149 @@
 namespace ebb {
 namespace {
 
-constexpr std::int64_t kWorthwhile = 4096;  // elements from which on a loop is faster than its ops one by one
+constexpr std::int64_t kWorthwhile = 4096;      // elements from which on a loop is faster than its ops one by one
+constexpr std::size_t kNearBytes = 128 * 1024;  // what is smaller stays in the nearest caches: reading it costs least
+constexpr std::size_t kCheapSteps = 3;          // to compute again, where they read no more than the value would be
+constexpr double kCheapUlp = 0.5;               // what is rounded right is an instruction or two
 
 }  // namespace
+
+// True if the open loop computes the node, or will have when it has run.
+bool Tape::in_loop(NodeId id) const {
+  const Node& node = nodes_[id];
+  return node.pending < pending_steps_.size() && pending_steps_[node.pending] == id;
+}
+
+void Tape::demand(NodeId id, Demand& sum) const {
+  const Node& node = nodes_[id];
+  if (node.presence == Presence::pending) return;
+  if (node.presence == Presence::unstored || node.presence == Presence::released) {
+    if (in_loop(id)) return;
+    ++sum.steps;
+    for (std::size_t i = 0; i < node.inputs; ++i) demand(input(node, i), sum);
+    return;
+  }
+  const Shape& shape = node.presence == Presence::lazy ? lazies_[node.lazy].shape() : node.value.shape();
+  ++sum.sources;
+  if (loop_->empty()) return;
+  sum.fits &= loop_->fits(shape);
+}
 
 // Adds the node to the open loop, if it is of a kind and size for it; runs the loop first if they do not go together.
 bool Tape::defer(Node& node, std::span<const NodeId> inputs, const Call& call) {
   const Row& row = *node.row;
   const bool reduction = row.kind == Kind::reduction;
   if (row.kernel || anomaly_ || (!reduction && row.kind != Kind::elementwise)) return false;
-  const Shape& shape = reduction ? nodes_[inputs[0]].value.shape() : node.value.shape();
+  const Shape shape = reduction ? nodes_[inputs[0]].value.shape() : node.value.shape();
   if (shape.numel() < kWorthwhile || node.value.numel() == 0) return false;
 
   if (!loop_) loop_ = std::make_unique<Loop>();
-  const bool room = loop_->has_room(inputs.size());
-  bool joins = !loop_->empty() && room && loop_->shape() == shape;
+  bool joins = !loop_->empty() && loop_->shape() == shape;
   bool large = false;  // some input has the whole shape: a function of broadcasts alone is lazy instead
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    const Node& in = nodes_[inputs[i]];
-    if (in.presence == Presence::pending) {
-      // A reduction's result is there only when the loop has run.
-      joins &= in.row->kind == Kind::elementwise;
+  Demand all;
+  for (const NodeId id : inputs) {
+    const Node& in = nodes_[id];
+    if (in.presence == Presence::pending || in.presence == Presence::unstored) {
       large |= in.row->kind == Kind::elementwise && in.value.shape() == shape;
+      // A reduction's result is there only when the loop has run, and a step is of the loop's shape.
+      if (in.row->kind != Kind::elementwise || in.value.shape() != shape) value(id);
     } else {
-      const Tensor& tensor = in.presence == Presence::lazy ? lazies_[in.lazy] : value(inputs[i]);
+      const Tensor& tensor = in.presence == Presence::lazy ? lazies_[in.lazy] : value(id);
       large |= tensor.numel() == shape.numel();
-      joins = joins && loop_->fits(tensor.shape());
     }
   }
   if (!large) return false;
-  if (reduction) {
-    // The operand is read as a whole: a broadcast is computed first.
-    if (nodes_[inputs[0]].presence == Presence::lazy) return false;
-    joins = joins && loop_->can_reduce(call.attrs().list("axes"));
-  }
+  // The operand is read as a whole: a broadcast is computed first.
+  if (reduction && nodes_[inputs[0]].presence == Presence::lazy) return false;
+  joins = joins && !loop_->empty();
+  for (const NodeId id : inputs) demand(id, all);
+  joins = joins && all.fits && loop_->has_room(all.steps + 1, all.sources);
+  const IntList axes = reduction ? call.attrs().list("axes") : IntList{};
+  if (reduction) joins = joins && loop_->can_reduce(axes);
   if (!joins) {
     flush();
     loop_->begin(shape);
   }
 
-  std::array<Loop::Operand, LaneCall::kMaxArity> operands;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    const Node& in = nodes_[inputs[i]];
-    if (in.presence == Presence::pending) {
-      operands[i] = {true, in.pending};
-    } else {
-      operands[i] = loop_->add_source(in.presence == Presence::lazy ? lazies_[in.lazy] : value(inputs[i]));
-    }
-  }
   const NodeId id = static_cast<NodeId>(nodes_.size());
   if (reduction) {
-    node.pending = static_cast<std::uint32_t>(
-        loop_->add_reduction(row, operands[0], node.value.dtype(), call.attrs().list("axes")));
+    LoopOperand operand = operand_of(inputs[0]);
+    if (!loop_->can_reduce(axes)) {  // what computes it again repeats along other axes
+      value(inputs[0]);
+      loop_->begin(shape);
+      operand = operand_of(inputs[0]);
+    }
+    node.pending = static_cast<std::uint32_t>(loop_->add_reduction(row, operand, node.value.dtype(), axes));
     pending_reductions_.push_back(id);
   } else {
-    const DType lane_dtype = nodes_[inputs.back()].value.dtype();
-    node.pending = static_cast<std::uint32_t>(
-        loop_->add_step(row, {operands.data(), inputs.size()}, lane_dtype, node.value.dtype()).index);
-    pending_steps_.push_back(id);
+    node.pending = static_cast<std::uint32_t>(add_step(row, inputs, node.value.dtype(), id).index);
   }
   node.presence = Presence::pending;
   return true;
 }
 
-// Runs the open loop: what is still wanted gets its memory now. If there is none, all wait as before.
-void Tape::flush() const {
+LoopOperand Tape::operand_of(NodeId id) const {
+  Node& node = nodes_[id];
+  if (node.presence == Presence::lazy) return loop_->add_source(lazies_[node.lazy]);
+  if (node.presence == Presence::computed) return loop_->add_source(node.value);
+  if (!in_loop(id)) {
+    const std::span<const NodeId> inputs(edges_.data() + node.first_input, node.inputs);
+    node.pending = static_cast<std::uint32_t>(add_step(*node.row, inputs, node.value.dtype(), id).index);
+  }
+  return {true, node.pending};
+}
+
+LoopOperand Tape::add_step(const Row& row, std::span<const NodeId> inputs, DType dtype, NodeId id) const {
+  std::array<LoopOperand, LaneCall::kMaxArity> operands;
+  for (std::size_t i = 0; i < inputs.size(); ++i) operands[i] = operand_of(inputs[i]);
+  const DType lane_dtype = nodes_[inputs.back()].value.dtype();
+  const LoopOperand step = loop_->add_step(row, {operands.data(), inputs.size()}, lane_dtype, dtype);
+  pending_steps_.push_back(id);
+  return step;
+}
+
+void Tape::compute_again(NodeId id) const {
+  flush();
+  Node& node = nodes_[id];
+  loop_->begin(node.value.shape());
+  operand_of(id);
+  node.presence = Presence::pending;
+  flush(id);
+}
+
+// True if a step of the open loop need not be kept. What it is computed again from must stay: a sweep may release what
+// it has recorded, but such a node is itself computed again where it is a step on the way.
+bool Tape::cheap(NodeId id) const {
+  const Tensor& value = nodes_[id].value;
+  if (value.bytes() < kNearBytes || nodes_[id].pinned) return false;
+  Demand sum;
+  const auto walk = [&](const auto& self, NodeId at) -> bool {
+    const Node& node = nodes_[at];
+    const bool step = node.row->kind == Kind::elementwise && !node.row->kernel && node.value.shape() == value.shape();
+    if (!step || node.row->ulp > kCheapUlp || ++sum.steps > kCheapSteps) return false;
+    for (std::size_t i = 0; i < node.inputs; ++i) {
+      const NodeId from = input(node, i);
+      const Node& in = nodes_[from];
+      if (in.presence == Presence::computed || in.presence == Presence::lazy) {
+        const Tensor& source = in.presence == Presence::lazy ? lazies_[in.lazy] : in.value;
+        if (node.sweep != 0 && in.sweep != 0) return false;
+        if (source.numel() == value.numel() && ++sum.large > 1) return false;
+      } else if (in.presence == Presence::pending || !self(self, from)) {
+        return false;
+      }
+    }
+    return true;
+  };
+  return walk(walk, id);
+}
+
+void Tape::flush(NodeId asked) const {
   if (!loop_ || loop_->empty()) return;
   const auto waits = [&](NodeId id) { return nodes_[id].presence == Presence::pending; };  // or was released
+  // In order: what an earlier step is decides about a later one.
+  for (NodeId id : pending_steps_) {
+    if (waits(id) && id != asked && cheap(id)) nodes_[id].presence = Presence::unstored;
+  }
   try {
     for (std::size_t i = 0; i < pending_steps_.size() + pending_reductions_.size(); ++i) {
       const bool step = i < pending_steps_.size();

@@ -108,14 +108,18 @@ enum class Signature : std::uint8_t {
   select,     ///< bool, T, T -> T
 };
 
-/// Rows of an elementwise op, `n` elements each. Along a row, input i advances if bit i of `steps` is set and is one
-/// element if it is clear; from row to row it moves by `row_step[i]` bytes, and the output by `out_step`.
+/// Planes of rows of `n` elements of an elementwise op. Along a row, input i advances if bit i of `steps` is set and is
+/// one element if it is clear; from row to row it moves by `row_step[i]` bytes and the output by `out_step`, from plane
+/// to plane by `plane_step[i]` and `out_plane`.
 struct LaneCall {
   static constexpr std::size_t kMaxArity = 4;
   std::array<const void*, kMaxArity> in{};
   std::array<std::int64_t, kMaxArity> row_step{};
+  std::array<std::int64_t, kMaxArity> plane_step{};
   void* out = nullptr;
   std::int64_t out_step = 0;
+  std::int64_t out_plane = 0;
+  std::int64_t planes = 1;
   std::int64_t rows = 1;
   std::int64_t n = 0;
   unsigned steps = 0;
@@ -131,10 +135,10 @@ struct LaneTable {
 /// The steps of one reduction over one dtype. An accumulator is an 8-byte cell per kept element.
 struct Reducer {
   void (*init)(void* cells, std::int64_t n);
-  /// One cell takes in `runs` runs of n elements, `stride` elements apart.
-  void (*run)(const void* x, std::int64_t runs, std::int64_t stride, std::int64_t n, void* cell);
-  /// Cell r takes in run r: the same bits as `run` by itself, but many short runs cost little more than their elements.
-  void (*each)(const void* x, std::int64_t runs, std::int64_t stride, std::int64_t n, void* cells);
+  /// Each of `count` cells takes in `runs` runs of n elements, `stride` elements apart; the first run of a cell lies
+  /// `cell_stride` elements after that of the one before.
+  void (*run)(const void* x, std::int64_t count, std::int64_t cell_stride, std::int64_t runs, std::int64_t stride,
+              std::int64_t n, void* cells);
   /// Cell c takes in element c of each of `rows` rows, `stride` elements apart.
   void (*columns)(const void* x, std::int64_t rows, std::int64_t stride, std::int64_t n, void* cells);
   void (*merge)(void* cells, const void* others, std::int64_t n);

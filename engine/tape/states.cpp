@@ -1,6 +1,8 @@
 // States on a tape, and cutting it back: what is read, noted, committed, and taken back.
 #include <ebb/engine/tape/slots.h>
 #include <ebb/engine/tape/tape.h>
+
+#include <ebb/engine/loop/loop.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -120,7 +122,10 @@ void Tape::cut(const Mark& mark) {
   for (; !pending_reductions_.empty() && pending_reductions_.back() >= end; pending_reductions_.pop_back()) {
     loop_->pop_reduction();
   }
-  for (; !pending_steps_.empty() && pending_steps_.back() >= end; pending_steps_.pop_back()) loop_->pop_step();
+  // Steps that compute an older node again came for the sake of the node after them.
+  const auto first = std::ranges::find_if(pending_steps_, [&](NodeId id) { return id >= end; });
+  const std::size_t left = static_cast<std::size_t>(first - pending_steps_.begin());
+  for (; pending_steps_.size() > left; pending_steps_.pop_back()) loop_->pop_step();
   if (loop_ && loop_->empty()) loop_->clear();
   while (!literals_.empty() && literals_.back().node >= end) literals_.pop_back();
   nodes_.truncate(mark.nodes);

@@ -1,6 +1,7 @@
 #include <ebb/engine/tape/tape.h>
 
 #include <ebb/engine/loop/elementwise.h>
+#include <ebb/engine/loop/loop.h>
 #include <ebb/engine/loop/reduction.h>
 #include <ebb/engine/loop/scan.h>
 #include <ebb/engine/tape/slots.h>
@@ -292,7 +293,11 @@ const Tensor& Tape::value(NodeId id) const {
       break;
     case Presence::pending:
       check_thread();
-      flush();
+      flush(id);
+      break;
+    case Presence::unstored:
+      check_thread();
+      compute_again(id);
       break;
     case Presence::lazy:
       check_thread();

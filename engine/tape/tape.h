@@ -7,7 +7,6 @@
 // and keep its memory, so that a training loop records the same graph over and over without touching the heap.
 #pragma once
 
-#include <ebb/engine/loop/loop.h>
 #include <ebb/engine/tape/chunked.h>
 #include <ebb/engine/tape/row.h>
 #include <ebb/engine/tape/state.h>
@@ -26,11 +25,15 @@
 
 namespace ebb {
 
+class Loop;
+struct LoopOperand;
+
 /// Why a node has no value in memory.
 enum class Presence : std::uint8_t {
   computed,  ///< the value is there
   pending,   ///< part of the tape's open loop, which runs when someone needs it
   lazy,      ///< a broadcast that nobody has needed in full yet
+  unstored,  ///< cheaper to compute again than to read: the loops that need it do
   traced,    ///< recorded only
   released,  ///< dropped by a sweep with keep = false
 };
@@ -46,7 +49,7 @@ struct Node {
   std::uint32_t sweep = 0;       // the sweep that recorded it, from 1; 0 outside
   std::uint32_t scope = 0;       // index into scopes()
   std::uint32_t lazy = kNoNode;  // where the source of a lazy broadcast is kept
-  std::uint32_t pending = 0;     // which step or reduction of the open loop it is
+  std::uint32_t pending = 0;     // which step or reduction of the open loop it is, if it is in it
   Presence presence = Presence::traced;
   bool named = false;         // bears at least one name
   bool pinned = false;        // a State waits for its value
@@ -268,7 +271,19 @@ class Tape {
   void compute(Node& node, std::span<const NodeId> inputs, const Call& call);
   void make_lazy(Node& node, Tensor source);
   bool defer(Node& node, std::span<const NodeId> inputs, const Call& call);
-  void flush() const;
+  // What a node asks of the open loop: steps, sources, how many of those are as large as the node, and that all fit.
+  struct Demand {
+    std::size_t steps = 0, sources = 0, large = 0;
+    bool fits = true;
+  };
+  bool in_loop(NodeId id) const;
+  void demand(NodeId id, Demand& sum) const;
+  bool cheap(NodeId id) const;
+  LoopOperand operand_of(NodeId id) const;
+  LoopOperand add_step(const Row& row, std::span<const NodeId> inputs, DType dtype, NodeId id) const;
+  void compute_again(NodeId id) const;
+  /// Runs the open loop. Of its steps it keeps `asked` and what would be dear to compute again.
+  void flush(NodeId asked = kNoNode) const;
   void check_finite(NodeId id) const;
   /// Cuts the lists back to a mark. Vars of what is cut must not exist, or be made stale.
   void cut(const Mark& mark);

@@ -55,6 +55,9 @@ class Shape {
   int rank_ = 0;
 };
 
+/// An operand's steps along the axes of a walk, in elements; 0 where it is repeated.
+using Strides = std::array<std::int64_t, kMaxRank>;
+
 /// `[32, 10]`; `[]` for rank 0.
 std::string to_string(const Shape& shape);
 

@@ -91,6 +91,22 @@ double* chunk_memory(std::int64_t count) {
   return memory.get();
 }
 
+/// Calls take(part, i, result) for all parts: those of one chunk share `result`, [2, channels], those of several have
+/// one each. Returns the first, in memory that is good until this thread's next call.
+template <class Take>
+double* take_parts(const Plan& plan, double* result, Take take) {
+  if (plan.chunks == 1) {
+    parallel_for(plan.tasks, [&](std::int64_t begin, std::int64_t end) { take(plan.part(begin, end), 0, result); });
+    return result;
+  }
+  const std::int64_t size = 2 * plan.shape.channels;
+  double* const of_chunks = chunk_memory(plan.chunks * size);
+  parallel_for(plan.chunks, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) take(plan.part(i, i + 1), i, of_chunks + i * size);
+  });
+  return of_chunks;
+}
+
 bool empty(Extent e) { return e.elements() == 0; }
 
 }  // namespace
@@ -104,26 +120,12 @@ void bn_moments(const T* x, Extent extent, double* m) {
   const Lanes<T>& lanes = active_lanes<T>();
   const Plan plan(extent, sizeof(T));
   const std::int64_t channels = extent.channels;
-  if (plan.chunks == 1) {
-    parallel_for(plan.tasks, [&](std::int64_t begin, std::int64_t end) {
-      const Part part = plan.part(begin, end);
-      const std::int64_t count = lanes.moments(part, x, m, m + channels);
-      lanes.merge_moments(m, &count, 1, channels, part.c0, part.c1, m, m + channels);
-    });
-    return;
-  }
-  double* of_chunks = chunk_memory(plan.chunks * 2 * channels);
-  std::array<std::int64_t, kMaxChunks> counts{};
-  parallel_for(plan.chunks, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      Part part = plan.whole;
-      part.u0 = plan.chunk(i);
-      part.u1 = plan.chunk(i + 1);
-      double* mean = of_chunks + i * 2 * channels;
-      counts[static_cast<std::size_t>(i)] = lanes.moments(part, x, mean, mean + channels);
-    }
+  std::array<std::int64_t, kMaxChunks> counts{extent.per_channel()};
+  const double* const parts = take_parts(plan, m, [&](const Part& part, std::int64_t i, double* mean) {
+    const std::int64_t count = lanes.moments(part, x, mean, mean + channels);
+    if (plan.chunks > 1) counts[static_cast<std::size_t>(i)] = count;
   });
-  lanes.merge_moments(of_chunks, counts.data(), plan.chunks, channels, 0, channels, m, m + channels);
+  lanes.merge_moments(parts, counts.data(), plan.chunks, channels, 0, channels, m, m + channels);
 }
 
 template <class T>
@@ -145,25 +147,12 @@ void bn_sums(const T* x, const double* m, const T* ct, Extent extent, double* su
   const Plan plan(extent, sizeof(T));
   const std::int64_t channels = extent.channels;
   const Cotangent<T> cotangent{ct, ct_is_scalar};
-  if (plan.chunks == 1) {
-    parallel_for(plan.tasks, [&](std::int64_t begin, std::int64_t end) {
-      lanes.sums(plan.part(begin, end), x, m, cotangent, sums, sums + channels);
-    });
-    return;
-  }
-  double* of_chunks = chunk_memory(plan.chunks * 2 * channels);
-  parallel_for(plan.chunks, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      Part part = plan.whole;
-      part.u0 = plan.chunk(i);
-      part.u1 = plan.chunk(i + 1);
-      double* sum = of_chunks + i * 2 * channels;
-      lanes.sums(part, x, m, cotangent, sum, sum + channels);
-    }
+  const double* const parts = take_parts(plan, sums, [&](const Part& part, std::int64_t, double* sum) {
+    lanes.sums(part, x, m, cotangent, sum, sum + channels);
   });
-  std::copy_n(of_chunks, 2 * channels, sums);
+  if (plan.chunks > 1) std::copy_n(parts, 2 * channels, sums);
   for (std::int64_t i = 1; i < plan.chunks; ++i) {
-    const double* more = of_chunks + i * 2 * channels;
+    const double* const more = parts + i * 2 * channels;
     for (std::int64_t c = 0; c < 2 * channels; ++c) sums[c] += more[c];
   }
 }

@@ -17,7 +17,7 @@ namespace detail {
 /// A row's name as a template argument.
 template <std::size_t N>
 struct Name {
-  constexpr Name(const char (&text)[N]) { std::copy_n(text, N, this->text); }
+  constexpr Name(const char (&literal)[N]) { std::copy_n(literal, N, text); }
   char text[N];
 };
 

@@ -66,7 +66,7 @@ class Runs {
     for (std::int64_t i = 0; i < n; i += kBlock) {
       std::int64_t cell;
       reducer_.init(&cell, 1);
-      reducer_.run(x + i, 1, 0, std::min(kBlock, n - i), &cell);
+      reducer_.run(x + i, 1, 0, 1, 0, std::min(kBlock, n - i), &cell);
       T value;
       reducer_.finish(&cell, 1, 1, &value);
       block.take(value, i, largest_);

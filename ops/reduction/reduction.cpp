@@ -196,28 +196,20 @@ struct Quantifier {
   static void init(void* cells, std::int64_t n) {
     std::fill_n(static_cast<std::int64_t*>(cells), n, std::int64_t{!decides});
   }
-  static void run(const void* x, std::int64_t runs, std::int64_t stride, std::int64_t n, void* cell) {
-    auto* const decided = static_cast<std::int64_t*>(cell);
-    for (std::int64_t r = 0; r < runs && *decided != decides; ++r) {
-      if (std::memchr(static_cast<const char*>(x) + r * stride, decides, static_cast<std::size_t>(n))) {
-        *decided = decides;
-      }
-    }
+  static bool has(const char* x, std::int64_t n) {
+    if (n > 16) return std::memchr(x, decides, static_cast<std::size_t>(n)) != nullptr;
+    bool found = !decides;
+    for (std::int64_t i = 0; i < n; ++i) found = decides ? found | (x[i] != 0) : found & (x[i] != 0);
+    return found == decides;
   }
-  static void each(const void* x, std::int64_t runs, std::int64_t stride, std::int64_t n, void* cells) {
-    const auto* const bytes = static_cast<const unsigned char*>(x);
-    auto* const cell = static_cast<std::int64_t*>(cells);
-    for (std::int64_t r = 0; r < runs; ++r) {
-      if (n > 16) {
-        run(bytes + r * stride, 1, stride, n, cell + r);
-        continue;
+  static void run(const void* x, std::int64_t count, std::int64_t cell_stride, std::int64_t runs, std::int64_t stride,
+                  std::int64_t n, void* cells) {
+    const char* of_cell = static_cast<const char*>(x);
+    auto* decided = static_cast<std::int64_t*>(cells);
+    for (std::int64_t c = 0; c < count; ++c, of_cell += cell_stride, ++decided) {
+      for (std::int64_t r = 0; r < runs && *decided != decides; ++r) {
+        if (has(of_cell + r * stride, n)) *decided = decides;
       }
-      unsigned char found = !decides;
-      for (std::int64_t i = 0; i < n; ++i) {
-        const unsigned char b = bytes[r * stride + i];
-        found = static_cast<unsigned char>(decides ? found | b : found & b);
-      }
-      if (found == decides) cell[r] = decides;
     }
   }
   static void columns(const void* x, std::int64_t rows, std::int64_t stride, std::int64_t n, void* cells) {
@@ -246,7 +238,7 @@ struct Quantifier {
   static void finish(const void* cells, std::int64_t n, std::int64_t, void* out) {
     for (std::int64_t i = 0; i < n; ++i) static_cast<bool*>(out)[i] = static_cast<const std::int64_t*>(cells)[i] != 0;
   }
-  static constexpr Reducer kReducer{init, run, each, columns, merge, finish};
+  static constexpr Reducer kReducer{init, run, columns, merge, finish};
   static constexpr ReducerTable kTable{{nullptr, nullptr, nullptr, &kReducer}};
   static constexpr PerIsa<ReducerTable> kTables{&kTable, &kTable, &kTable};
 };

@@ -126,7 +126,7 @@ TEST(Lanes, ReductionsAgreeToTheBit) {
         Tensor out = Tensor::zeros({1}, dtype);
         std::int64_t cell = 0;
         reducer(isa)->init(&cell, 1);
-        reducer(isa)->run(x.raw(), 1, n, n, &cell);
+        reducer(isa)->run(x.raw(), 1, 0, 1, n, n, &cell);
         reducer(isa)->finish(&cell, 1, n, out.mutable_raw());
         return out;
       };

@@ -159,16 +159,18 @@ void check_reducers() {
         // One run, 37 columns of n rows, and the same elements as n runs of 37, of which the last two are left out.
         std::vector<double> cells(39);
         r->init(cells.data(), 39);
-        r->run(x.data(), 1, n, n, cells.data());
+        r->run(x.data(), 1, 0, 1, n, n, cells.data());
         r->columns(x.data(), n, 37, 37, cells.data() + 1);
-        r->run(x.data(), n, 37, 35, cells.data() + 38);
-        // Ten runs of n: each as it is by itself.
-        std::vector<double> alone(10), each(10);
-        r->init(alone.data(), 10);
-        r->init(each.data(), 10);
-        for (std::int64_t k = 0; k < 10; ++k) r->run(x.data() + k * n, 1, n, n, alone.data() + k);
-        r->each(x.data(), 10, n, n, each.data());
-        EXPECT_EQ(std::memcmp(alone.data(), each.data(), sizeof(double) * 10), 0) << "runs differ beside one another";
+        r->run(x.data(), 1, 0, n, 37, 35, cells.data() + 38);
+        // Ten runs of n, and ten times three: each cell as it is by itself.
+        for (const std::int64_t runs : {1, 3}) {
+          std::vector<double> alone(10), beside(10);
+          r->init(alone.data(), 10);
+          r->init(beside.data(), 10);
+          for (std::int64_t k = 0; k < 10; ++k) r->run(x.data() + k * n, 1, 0, runs, 10 * n, n, alone.data() + k);
+          r->run(x.data(), 10, n, runs, 10 * n, n, beside.data());
+          EXPECT_EQ(std::memcmp(alone.data(), beside.data(), sizeof(double) * 10), 0) << "runs differ side by side";
+        }
         std::vector<T> out(39);
         r->finish(cells.data(), 39, std::max<std::int64_t>(n, 1), out.data());
         if (isa == 0) first = out;
@@ -217,7 +219,7 @@ void check_nan() {
         x[at] = std::numeric_limits<T>::quiet_NaN();
         std::vector<double> cells(46);
         r->init(cells.data(), 46);
-        r->run(x.data(), 1, 45, 45, cells.data());
+        r->run(x.data(), 1, 0, 1, 45, 45, cells.data());
         r->columns(x.data(), 1, 45, 45, cells.data() + 1);
         std::vector<T> out(46);
         r->finish(cells.data(), 46, 45, out.data());

@@ -276,7 +276,7 @@ TEST(Value, ReleasingLowersThePeak) {
     return peak;
   };
   const std::size_t bytes = std::size_t{4} << 16;
-  EXPECT_GT(extra(true), 80 * bytes);
+  EXPECT_GT(extra(true), 30 * bytes);
   EXPECT_LT(extra(false), 10 * bytes);
 }
 

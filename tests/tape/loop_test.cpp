@@ -35,10 +35,96 @@ TEST(Loop, WaitsUntilAValueIsAskedFor) {
   for (const Var& v : {a, b, total}) EXPECT_EQ(presence(v), Presence::pending);
   verify(tape);
   b.value();
-  for (const Var& v : {a, b, total}) EXPECT_EQ(presence(v), Presence::computed);
+  for (const Var& v : {b, total}) EXPECT_EQ(presence(v), Presence::computed);
   EXPECT_EQ(b.value().at(5), 3 * x.value().data<float>()[5]);
   verify(tape);
   EXPECT_EQ(presence(tape.leaf(wave(64)) * 2.0), Presence::computed) << "small ones do not wait";
+}
+
+TEST(Loop, WhatIsCheapToComputeAgainIsNotStored) {
+  Tape tape;
+  const Var x = tape.leaf(wave());
+  const Var other = tape.leaf(wave());
+  reset_peak_memory();
+  const std::size_t before = memory_report().live;
+  const Var centred = x - 1.0;
+  const Var squares = square(centred);
+  const Var total = sum(squares);
+  total.value();
+  EXPECT_LT(memory_report().peak, before + kBytes / 2);
+  for (const Var& v : {centred, squares}) EXPECT_EQ(presence(v), Presence::unstored);
+  verify(tape);
+  const Var curve = tanh(centred);  // many instructions
+  const Var product = x * other;    // reads more than its value would be
+  const Var scaled = centred * 3.0;
+  const Var most = max(scaled * curve + product);
+  most.value();
+  for (const Var& v : {curve, product}) EXPECT_EQ(presence(v), Presence::computed);
+  for (const Var& v : {centred, scaled}) EXPECT_EQ(presence(v), Presence::unstored);
+  for (const std::size_t i : {0, 9, 4242}) {
+    EXPECT_EQ(scaled.value().data<float>()[i], (x.value().data<float>()[i] - 1) * 3);
+    EXPECT_EQ(centred.value().data<float>()[i], x.value().data<float>()[i] - 1);
+  }
+  for (const Var& v : {centred, scaled}) EXPECT_EQ(presence(v), Presence::computed);
+  verify(tape);
+}
+
+TEST(Loop, WhatASweepReleasesIsComputedAgainForWhatItDoesNot) {
+  Tensor want;
+  for (const bool keep : {true, false}) {
+    Tape tape;
+    const Var x = tape.leaf(wave().reshaped({256, 256}));
+    const Var scale = tape.leaf(wave(256));
+    const Var centred = x - mean(x, 0);
+    const Var y = scale * (centred * (1.0 / sqrt(mean(square(centred), 0) + 1e-3)));
+    const Var ct = tape.leaf(wave().reshaped({256, 256}));
+    y.value();
+    const Var dx = pullback(y, ct, x, {.keep = keep});
+    if (keep) {
+      want = dx.value();
+      continue;
+    }
+    EXPECT_TRUE(identical(dx.value(), want));
+    verify(tape);
+    EXPECT_TRUE(identical((dx - x).value(), (tape.leaf(want) - x).value()));
+  }
+}
+
+TEST(Loop, ARewindTakesBackWhatWasComputedAgain) {
+  Tape tape;
+  const Var x = tape.leaf(wave());
+  const Var centred = x - 1.0;
+  sum(centred).value();
+  const Var curve = exp(x);
+  const Tape::Mark mark = tape.mark();
+  for (int round = 0; round < 3; ++round) {
+    const Var a = tanh(x) * centred + curve;
+    EXPECT_EQ(presence(a), Presence::pending);
+    tape.rewind(mark);
+    EXPECT_EQ(presence(curve), Presence::pending);
+    EXPECT_EQ(presence(centred), Presence::unstored);
+    verify(tape);
+  }
+  const Var b = curve * centred;
+  EXPECT_EQ(b.value().data<float>()[7], curve.value().data<float>()[7] * (x.value().data<float>()[7] - 1));
+}
+
+TEST(Loop, UnstoredOperandsFitAnyLoop) {
+  std::vector<Tensor> got[2];
+  for (const bool single : {false, true}) {
+    Tape tape;
+    tape.set_anomaly(single);  // one op at a time
+    const Var x = tape.leaf(wave().reshaped({16, 16, 256}));
+    const Var v = tape.leaf(wave(4096).reshaped({16, 1, 256}));
+    const Var centred = x - v;
+    centred.tape().value((x * 1.0).id());
+    EXPECT_EQ(presence(centred), single ? Presence::computed : Presence::unstored);
+    const Var both = sum(centred, {0, 1});  // v repeats along one of the two axes
+    const Var more = tape.leaf(wave(2 * kSize).reshaped({2, 16, 16, 256})) * centred;
+    const Var scaled = centred * 2.0;
+    for (const Var& y : {both, more, scaled, sum(scaled, 2), sum(scaled, {0, 2})}) got[single].push_back(y.value());
+  }
+  for (std::size_t i = 0; i < got[0].size(); ++i) EXPECT_TRUE(identical(got[0][i], got[1][i])) << i;
 }
 
 TEST(Loop, ARewindBetweenPendingNodes) {
