@@ -18,6 +18,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LES
   target_compile_options(ebb_build_options INTERFACE -Wno-restrict)
 endif()
 
+# Source locations name a file below the project, wherever it was built: nothing of the build machine gets into a library.
+target_compile_options(ebb_build_options INTERFACE -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
+
 if(EBB_SANITIZE)
   set(sanitize -fsanitize=${EBB_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_compile_options(ebb_build_options INTERFACE ${sanitize})

@@ -11,6 +11,8 @@
 #include <ebb/engine/error.h>
 #include <ebb/engine/io/npy.h>
 #include <ebb/engine/io/safetensors.h>
+#include <ebb/engine/program/certify.h>
+#include <ebb/engine/program/explain.h>
 #include <ebb/engine/random/philox.h>
 #include <ebb/engine/tape/grad.h>
 #include <ebb/engine/tape/structural.h>
@@ -28,6 +30,7 @@
 #include <ebb/nn/optim/sgd.h>
 #include <ebb/nn/training.h>
 #include <ebb/ops/batch_norm/batch_norm.h>
+#include <ebb/ops/compile/compile.h>
 #include <ebb/ops/derivatives/jacobian.h>
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/indexing.h>

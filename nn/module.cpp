@@ -130,7 +130,7 @@ std::vector<Module*> Module::children() const {
 // --------------------------------------------------------------------------------------------------
 
 void Module::train(bool on) {
-  training_ = on;
+  training_.set(on);
   for (const auto& child : children_) child->train(on);
 }
 

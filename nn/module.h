@@ -57,7 +57,7 @@ class Module {
   /// Sets the mode of this module and all below it. Nodes keep the mode they were recorded in.
   void train(bool on = true);
   void eval() { train(false); }
-  bool training() const { return training_; }
+  bool training() const { return training_.get(); }
 
   /// Copies the values of all parameters and buffers, and the modes, from a module of the same structure. Throws
   /// UsageError, with nothing changed, where names, shapes or dtypes differ.
@@ -66,11 +66,14 @@ class Module {
  protected:
   virtual Var forward(const Var& x) const = 0;
 
+  /// The mode, as a forward function must ask for it: a program that was traced in one mode traces anew in the other.
+  bool training(Tape& tape) const { return tape.guard(training_); }
+
   /// A new module like this one with States of its own; what clone() is made from. A module that cannot be cloned by
   /// itself overrides nothing, and clone() throws UsageError.
   virtual std::unique_ptr<Module> new_like() const;
   /// Copies what is not a State: called by clone() and assign() for each module.
-  virtual void copy_settings(const Module& other) { training_ = other.training_; }
+  virtual void copy_settings(const Module& other) { training_.set(other.training()); }
 
   /// Register a State under a name without dots. Throw UsageError if the name is taken.
   State add_parameter(std::string_view name, Tensor value);
@@ -106,7 +109,7 @@ class Module {
   std::string name_;
   std::vector<Entry> states_;
   std::vector<std::unique_ptr<Module>> children_;
-  bool training_ = true;
+  Flag training_{true};
 };
 
 /// A deep copy: parameters, buffers, modes and settings, all its own.

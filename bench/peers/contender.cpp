@@ -125,6 +125,8 @@ std::vector<std::unique_ptr<Contender>> all_contenders() {
   std::vector<std::unique_ptr<Contender>> list;
   list.push_back(make_staged());
   list.push_back(make_fused());
+  list.push_back(make_compiled());
+  list.push_back(make_compiled_exact());
   list.push_back(make_kernels());
 #ifdef EBB_BENCH_ONEDNN
   list.push_back(make_onednn());

@@ -85,6 +85,8 @@ std::vector<std::unique_ptr<Contender>> all_contenders();
 
 std::unique_ptr<Contender> make_staged();
 std::unique_ptr<Contender> make_fused();
+std::unique_ptr<Contender> make_compiled();
+std::unique_ptr<Contender> make_compiled_exact();
 std::unique_ptr<Contender> make_kernels();
 std::unique_ptr<Contender> make_twin();
 std::unique_ptr<Contender> make_onednn();

@@ -3,9 +3,9 @@
 #include <ebb/ebb.h>
 
 #include <optional>
-#include <span>
 
 #include "bench/peers/contender.h"
+#include "bench/peers/tensors.h"
 
 namespace ebb::bench {
 namespace {
@@ -19,19 +19,13 @@ class OnTape : public Contender {
   void set_up(const Problem& p, int threads) override {
     threads_ = threads;
     options_.eps = p.eps;
-    const Shape& s = p.shape;
-    options_.channel_axis = s.layout == Layout::nhwc ? -1 : 1;
-    ebb::Shape shape{s.n, s.c};
-    if (s.layout == Layout::nchw) shape = {s.n, s.c, s.h, s.w};
-    if (s.layout == Layout::nhwc) shape = {s.n, s.h, s.w, s.c};
-    const auto tensor = [](const Buffer& buffer, const ebb::Shape& as) {
-      return Tensor::from(as, std::span(buffer.data(), static_cast<std::size_t>(buffer.size())));
-    };
+    options_.channel_axis = channel_axis(p.shape);
+    const std::vector<Tensor> inputs = tensors_of(p);
     base_.emplace(tape_.mark());
-    x_ = tape_.leaf(tensor(p.x, shape), "x");
-    gamma_ = tape_.leaf(tensor(p.gamma, {s.c}), "gamma");
-    beta_ = tape_.leaf(tensor(p.beta, {s.c}), "beta");
-    dout_ = tape_.leaf(tensor(p.dout, shape), "dout");
+    x_ = tape_.leaf(inputs[0], "x");
+    gamma_ = tape_.leaf(inputs[1], "gamma");
+    beta_ = tape_.leaf(inputs[2], "beta");
+    dout_ = tape_.leaf(inputs[3], "dout");
     base_.emplace(tape_.mark());
   }
 

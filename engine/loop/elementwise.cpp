@@ -67,10 +67,9 @@ Lane lane_of(const Row& row, DType dtype) {
 
 void run_elementwise(const Row& row, std::span<const Source> in, DType lane_dtype, Tensor& out) {
   const Lane lane = lane_of(row, lane_dtype);
-  out = Tensor::empty(out.shape(), out.dtype());
+  std::byte* const result = out.result_raw();
   const std::int64_t total = out.numel();
   if (total == 0) return;
-  std::byte* const result = out.mutable_raw();
   const std::int64_t out_size = static_cast<std::int64_t>(size_of(out.dtype()));
   std::array<std::int64_t, kMaxArity> in_size{};
   for (std::size_t k = 0; k < in.size(); ++k) {
@@ -138,10 +137,9 @@ void run_elementwise(const Row& row, std::span<const Source> in, DType lane_dtyp
 }
 
 void run_broadcast(const Source& source, Tensor& out) {
-  out = Tensor::empty(out.shape(), out.dtype());
+  std::byte* const result = out.result_raw();
   const std::int64_t total = out.numel();
   if (total == 0) return;
-  std::byte* const result = out.mutable_raw();
   const std::int64_t size = static_cast<std::int64_t>(size_of(out.dtype()));
   const Walk walk(std::span(&source, 1), out.shape());
   const std::size_t last = static_cast<std::size_t>(std::max(walk.rank - 1, 0));

@@ -383,9 +383,26 @@ void Loop::run_flat(const Plan& plan) {
 
 void Loop::run_cut(const Plan& plan) {
   const Cut cut(plan, shape_.numel());
-  const std::int64_t carry_size = cut.chunks * cut.cells;
-  CachedVector<std::int64_t> carry(static_cast<std::size_t>(carry_size) * reductions_);
-  const auto carry_of = [&](std::size_t r) { return carry.data() + static_cast<std::int64_t>(r) * carry_size; };
+  // Reductions of one family over one operand accumulate once.
+  std::array<std::int64_t, kMaxReductions> first_cell{};
+  std::int64_t words = 0;
+  for (std::size_t r = 0; r < reductions_; ++r) {
+    Reduction& reduction = reduction_[r];
+    reduction.accumulates = r;
+    if (!reduction.place) continue;
+    for (std::size_t k = 0; k < r && reduction.accumulates == r; ++k) {
+      const Reduction& other = reduction_[k];
+      const bool same_operand =
+          other.operand.is_step == reduction.operand.is_step && other.operand.index == reduction.operand.index;
+      if (other.place && same_operand && other.reducer->run == reduction.reducer->run) reduction.accumulates = k;
+    }
+    if (reduction.accumulates == r) {
+      first_cell[r] = words;
+      words += cut.chunks * cut.cells * reduction.reducer->cell_words;
+    }
+  }
+  CachedVector<std::int64_t> carry(static_cast<std::size_t>(words));
+  const auto carry_of = [&](std::size_t r) { return carry.data() + first_cell[reduction_[r].accumulates]; };
   const bool back = next_direction();
   Scratch parts(scratch_bytes_);
   cut.share([&](std::int64_t begin, std::int64_t end) {
@@ -395,7 +412,7 @@ void Loop::run_cut(const Plan& plan) {
       compute(at, scratch);
       for (std::size_t r = 0; r < reductions_; ++r) {
         const Reduction& reduction = reduction_[r];
-        if (!reduction.place) continue;
+        if (!reduction.place || reduction.accumulates != r) continue;
         const auto take = [&](const std::byte* x, std::int64_t row, std::int64_t plane) {
           reduce_block(*reduction.reducer, cut, block, x, reduction.size, row, plane, carry_of(r));
         };
@@ -410,8 +427,12 @@ void Loop::run_cut(const Plan& plan) {
     });
   });
   for (std::size_t r = 0; r < reductions_; ++r) {
-    if (!reduction_[r].place) continue;
-    finish_reduction(*reduction_[r].reducer, cut, shape_.numel() / cut.cells, carry_of(r), reduction_[r].place);
+    const Reduction& reduction = reduction_[r];
+    if (reduction.place && reduction.accumulates == r) merge_chunks(*reduction.reducer, cut, carry_of(r));
+  }
+  for (std::size_t r = 0; r < reductions_; ++r) {
+    const Reduction& reduction = reduction_[r];
+    if (reduction.place) reduction.reducer->finish(carry_of(r), cut.cells, shape_.numel() / cut.cells, reduction.place);
   }
 }
 

@@ -63,6 +63,9 @@ class Loop {
   void store(std::size_t step, std::byte* place) { step_[step].place = place; }
   void store_reduction(std::size_t reduction, void* place) { reduction_[reduction].place = place; }
 
+  /// Gives a source other elements, of the same shape and dtype.
+  void bind(std::size_t source, const Tensor& tensor) { source_[source].tensor = tensor; }
+
   void run();
 
  private:
@@ -92,6 +95,7 @@ class Loop {
     std::int64_t out_size = 0;
     void* place = nullptr;
     std::size_t sources = 0;
+    std::size_t accumulates = 0;  // the reduction whose cells it reads: itself, or an earlier one of the same family
   };
   struct Place;
 

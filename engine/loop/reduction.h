@@ -16,7 +16,7 @@ const Reducer* reducer_of(const Row& row, DType dtype);
 void reduce_block(const Reducer& reducer, const Cut& cut, const Block& block, const std::byte* x, std::int64_t size,
                   std::int64_t row_step, std::int64_t plane_step, std::int64_t* carry);
 
-/// Merges the chunks of `carry` and writes the result.
-void finish_reduction(const Reducer& reducer, const Cut& cut, std::int64_t count, std::int64_t* carry, void* out);
+/// Merges the chunks of `carry` into the first.
+void merge_chunks(const Reducer& reducer, const Cut& cut, std::int64_t* carry);
 
 }  // namespace ebb

@@ -83,14 +83,13 @@ using TypeRule = TensorType (*)(const Call&);
 struct KernelCall {
   std::span<const Tensor* const> in;
   Attrs attrs;
-  Tensor& out;  // has its shape and dtype, no buffer yet
+  Tensor& out;  // has its shape and dtype; a buffer only if a program has planned one
   const Call& call;
 
   /// Gives `out` a buffer and returns its elements.
   template <class T>
   T* allocate() {
-    out = Tensor::empty(out.shape(), out.dtype());
-    return reinterpret_cast<T*>(out.mutable_raw());
+    return reinterpret_cast<T*>(out.result_raw());
   }
   template <class T>
   const T* data(std::size_t i) const {
@@ -132,7 +131,8 @@ struct LaneTable {
   std::array<Lane, kDTypeCount> by_dtype{};
 };
 
-/// The steps of one reduction over one dtype. An accumulator is an 8-byte cell per kept element.
+/// The steps of one reduction over one dtype. An accumulator is a cell of so many 8-byte words per kept element; two
+/// reducers that differ in `finish` alone share theirs where they reduce the same operand.
 struct Reducer {
   void (*init)(void* cells, std::int64_t n);
   /// Each of `count` cells takes in `runs` runs of n elements, `stride` elements apart; the first run of a cell lies
@@ -143,6 +143,7 @@ struct Reducer {
   void (*columns)(const void* x, std::int64_t rows, std::int64_t stride, std::int64_t n, void* cells);
   void (*merge)(void* cells, const void* others, std::int64_t n);
   void (*finish)(const void* cells, std::int64_t n, std::int64_t count, void* out);
+  std::int64_t cell_words = 1;
 };
 struct ReducerTable {
   std::array<const Reducer*, kDTypeCount> by_dtype{};

@@ -95,6 +95,18 @@ void Tape::commit() {
   for (Replaced& replaced : replaced_) replaced.pending = kNoNode;
 }
 
+std::vector<Tape::StateUse> Tape::states() const {
+  std::vector<StateUse> uses;
+  for (const StateEntry& entry : states_) uses.push_back({entry.state, entry.leaf, entry.pending});
+  return uses;
+}
+
+bool Tape::guard(const Flag& flag) {
+  const bool value = flag.get();
+  if (mode_ == Mode::trace) guards_.push_back({flag, value});
+  return value;
+}
+
 // --- cutting back ----------------------------------------------------------------------------------------------------
 
 Tape::Mark Tape::mark() const {

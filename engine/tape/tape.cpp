@@ -146,7 +146,19 @@ Var Tape::record(const Row& row, std::span<const Operand> operands, std::span<co
   }
 }
 
-Var Tape::record_checked(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs) {
+Var Tape::record_known(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs, Tensor value) {
+  check_thread();
+  const Mark before = mark();
+  try {
+    return record_checked(row, operands, attrs, &value);
+  } catch (...) {
+    cut(before);
+    throw;
+  }
+}
+
+Var Tape::record_checked(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs,
+                         Tensor* known) {
   std::array<NodeId, 8> few;
   CachedVector<NodeId> many;
   NodeId* ids = few.data();
@@ -191,7 +203,12 @@ Var Tape::record_checked(const Row& row, std::span<const Operand> operands, std:
   node.row = &row;
   node.value = Tensor::abstract(type.shape, type.dtype);
   node.where = where;
-  if (mode_ == Mode::eager) compute(node, inputs, call);
+  if (known) {
+    node.value = std::move(*known);
+    node.presence = Presence::computed;
+  } else if (mode_ == Mode::eager) {
+    compute(node, inputs, call);
+  }
   const NodeId id = append(std::move(node), inputs, attrs);
   if (anomaly_ && mode_ == Mode::eager) check_finite(id);
   return var(id);
@@ -307,8 +324,8 @@ const Tensor& Tape::value(NodeId id) const {
     case Presence::traced:
       throw UsageError(
           fmt::format("value: cannot read the value of {} {} while tracing. Return it from the traced "
-                      "function instead. ({})",
-                      node.row->name, name_of(id), to_string(node.where)));
+                      "function instead.{}",
+                      node.row->name, name_of(id), node.where ? fmt::format(" ({})", to_string(node.where)) : ""));
     case Presence::released:
       throw UsageError(
           fmt::format("value: the value of {} {} was released by a sweep with keep = false, which is what "

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <ebb/engine/tape/chunked.h>
+#include <ebb/engine/tape/flag.h>
 #include <ebb/engine/tape/row.h>
 #include <ebb/engine/tape/state.h>
 #include <ebb/engine/tape/var.h>
@@ -113,6 +114,9 @@ class Tape {
     return record(row, std::span(inputs.begin(), inputs.size()), std::span(attrs.begin(), attrs.size()));
   }
 
+  /// Records a call whose value the caller has computed already. The tape must be eager.
+  Var record_known(const Row& row, std::span<const Operand> inputs, std::span<const Attr> attrs, Tensor value);
+
   /// Names a node, and says which step of a well-known procedure it is. A node may bear several names.
   Var name(const Var& var, std::string_view name, std::string_view step = {});
 
@@ -150,6 +154,22 @@ class Tape {
   void update(const State& state, const Var& value, Location where = Location::current());
   /// Sets every noted value at once.
   void commit();
+
+  /// What the tape knows of a State: its leaf, if it was read, and its noted value, if there is one.
+  struct StateUse {
+    State state;
+    NodeId leaf = kNoNode;
+    NodeId pending = kNoNode;
+  };
+  std::vector<StateUse> states() const;
+
+  /// The flag's value. A trace notes that it depends on it, and a program traces anew when it has changed.
+  bool guard(const Flag& flag);
+  struct Guard {
+    Flag flag;
+    bool value;
+  };
+  const std::vector<Guard>& guards() const { return guards_; }
 
   /// Marks, runs f, commits, rewinds; if f throws it only rewinds, and no State has changed. Returns f's result, which
   /// must not be a Var. Sweeps inside release what they no longer need. Throws UsageError inside another step: two
@@ -236,6 +256,7 @@ class Tape {
  private:
   friend class Var;
   friend class Sweep;
+  friend class Rewriter;
 
   struct StateEntry {
     State state;
@@ -265,7 +286,8 @@ class Tape {
   [[noreturn]] void fail_stale(const Var& var) const;
   void check_thread() const;
   NodeId append(Node node, std::span<const NodeId> inputs, std::span<const Attr> attrs);
-  Var record_checked(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs);
+  Var record_checked(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs,
+                     Tensor* known = nullptr);
   void check_literal(const Row& row, const Operand& operand, DType dtype) const;
   NodeId find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const;
   void compute(Node& node, std::span<const NodeId> inputs, const Call& call);
@@ -321,6 +343,7 @@ class Tape {
   std::size_t next_state_ = 0;  // where the next look-up begins: states are read in the same order step after step
   CachedVector<Replaced> replaced_;
   CachedVector<Literal> literals_;
+  std::vector<Guard> guards_;
   std::vector<HookEntry> hooks_;
   std::uint64_t hook_count_ = 0;
   std::uint32_t scope_ = 0;

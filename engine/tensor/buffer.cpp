@@ -175,7 +175,16 @@ Buffer::Buffer(std::size_t bytes) {
   block_->data = static_cast<std::byte*>(memory) + sizeof(Block);
 }
 
+Buffer::Buffer(const Buffer& whole, std::size_t offset) {
+  block_ = new (allocate_cached(sizeof(Block))) Block;
+  block_->data = whole.data() + offset;
+  block_->whole = whole.block_;
+  whole.block_->count.fetch_add(1, std::memory_order_relaxed);
+}
+
 void Buffer::destroy() noexcept {
+  Buffer whole;
+  whole.block_ = block_->whole;  // gives its count back
   block_->~Block();
   free_cached(block_);
 }

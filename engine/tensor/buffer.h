@@ -62,6 +62,8 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(std::size_t bytes);
+  /// Part of another's memory, from `offset` on, which lives on as long as the part does.
+  Buffer(const Buffer& whole, std::size_t offset);
   Buffer(const Buffer& other) noexcept : block_(other.block_) {
     if (block_) block_->count.fetch_add(1, std::memory_order_relaxed);
   }
@@ -83,6 +85,7 @@ class Buffer {
   struct alignas(64) Block {
     std::atomic<std::uint32_t> count{1};
     std::byte* data = nullptr;
+    Block* whole = nullptr;  // of which this is a part
   };
   void destroy() noexcept;
 

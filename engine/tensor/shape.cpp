@@ -43,6 +43,15 @@ std::optional<Shape> broadcast(const Shape& a, const Shape& b) {
   return out;
 }
 
+Shape without_leading_ones(const Shape& shape) {
+  const auto first = std::ranges::find_if(shape.sizes(), [](std::int64_t size) { return size != 1; });
+  return Shape(shape.sizes().subspan(static_cast<std::size_t>(first - shape.sizes().begin())));
+}
+
+bool same_but_leading_ones(const Shape& a, const Shape& b) {
+  return without_leading_ones(a) == without_leading_ones(b);
+}
+
 bool broadcasts_to(const Shape& from, const Shape& to) {
   if (from.rank() > to.rank()) return false;
   const int shift = to.rank() - from.rank();

@@ -64,6 +64,12 @@ std::string to_string(const Shape& shape);
 /// The shape that both broadcast to, or nothing if they do not.
 std::optional<Shape> broadcast(const Shape& a, const Shape& b);
 
+/// True if the shapes differ in leading axes of size 1 at most: they broadcast alike.
+bool same_but_leading_ones(const Shape& a, const Shape& b);
+
+/// The shape without its leading axes of size 1.
+Shape without_leading_ones(const Shape& shape);
+
 /// True if `from` broadcasts to exactly `to`.
 bool broadcasts_to(const Shape& from, const Shape& to);
 

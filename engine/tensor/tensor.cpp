@@ -43,6 +43,11 @@ template Tensor Tensor::from(const Shape&, std::span<const double>);
 template Tensor Tensor::from(const Shape&, std::span<const std::int64_t>);
 template Tensor Tensor::from(const Shape&, std::span<const bool>);
 
+std::byte* Tensor::result_raw() {
+  if (!has_buffer()) *this = empty(shape_, dtype_);
+  return buffer_.data();
+}
+
 template <class T>
 Tensor Tensor::from_strided(const Shape& shape, const T* data, std::span<const std::int64_t> strides) {
   if (static_cast<int>(strides.size()) != shape.rank()) {

@@ -25,6 +25,12 @@ class Tensor {
   /// A shape and a dtype without a buffer.
   static Tensor abstract(const Shape& shape, DType dtype) { return Tensor(shape, dtype, Buffer()); }
 
+  /// The elements that lie `offset` bytes into `memory`, whose lifetime they share. Whoever plans memory writes through
+  /// `memory`; mutable_raw() copies.
+  static Tensor view(const Shape& shape, DType dtype, const Buffer& memory, std::size_t offset) {
+    return Tensor(shape, dtype, Buffer(memory, offset));
+  }
+
   /// Elements are not initialised.
   static Tensor empty(const Shape& shape, DType dtype);
   static Tensor zeros(const Shape& shape, DType dtype = DType::f32) { return full(shape, 0, dtype); }
@@ -64,6 +70,8 @@ class Tensor {
   const std::byte* raw() const { return buffer_.data(); }
   /// The elements' memory for writing; copies first if the buffer is shared.
   std::byte* mutable_raw();
+  /// The elements' memory for whoever computes them: allocates where there is none, and never copies.
+  std::byte* result_raw();
 
   /// The elements, row-major, without a copy. The span is good while a Tensor holds this buffer. Throws DTypeError if T
   /// is not the dtype's type.

@@ -54,8 +54,10 @@ BatchNorm::BatchNorm(std::int64_t num_features, const BatchNormLayerOptions& opt
 Var BatchNorm::forward(const Var& input) const {
   const Operand x = located(input);
   check(x);
+  Tape& tape = input.tape();
   const bool track = options_.track_running_stats;
-  if (!training()) {
+  const bool training = this->training(tape);
+  if (!training) {
     if (track) return normalise_with_running(x);
     if (options_.eval_without_stats == EvalWithoutStats::error) {
       speak(x, [](const Call& call) {
@@ -63,20 +65,20 @@ Var BatchNorm::forward(const Var& input) const {
                         "Keep statistics, or set eval_without_stats to use_batch.");
       });
     }
-  } else if (!statistics_.use_batch) {
+  } else if (!tape.guard(use_batch_)) {
     return normalise_with_running(x);
   }
   const std::int64_t count = input.numel() / num_features_;
-  if (count == 1 && track && training() && options_.single_value == SingleValuePolicy::use_running) {
+  if (count == 1 && track && training && options_.single_value == SingleValuePolicy::use_running) {
     return normalise_with_running(x);
   }
   const bool allow = options_.single_value == SingleValuePolicy::allow;
-  const std::optional<Var> gamma = weight_ ? std::optional(input.tape().read(weight_)) : std::nullopt;
-  const std::optional<Var> beta = bias_ ? std::optional(input.tape().read(bias_)) : std::nullopt;
+  const std::optional<Var> gamma = weight_ ? std::optional(tape.read(weight_)) : std::nullopt;
+  const std::optional<Var> beta = bias_ ? std::optional(tape.read(bias_)) : std::nullopt;
   const BatchNormOptions options{options_.eps, options_.channel_axis, options_.kernel,
                                  allow ? SingleValue::allow : SingleValue::error};
   // Of no values there are no statistics; whatever was kept stays as it is.
-  if (!training() || !track || !statistics_.update || count == 0) return batch_norm(x, gamma, beta, options);
+  if (!training || !track || !tape.guard(update_) || count == 0) return batch_norm(x, gamma, beta, options);
   const BatchNormResult result = batch_norm_with_statistics(x, gamma, beta, options);
   update(x, result, count);
   return result.out;
@@ -253,7 +255,8 @@ void BatchNorm::reset_running_stats() {
 
 void BatchNorm::set_training_statistics(const TrainingStatistics& statistics) {
   if (!statistics.use_batch && !options_.track_running_stats) throw UsageError(fmt::format("batch_norm: {}", kNoStats));
-  statistics_ = statistics;
+  use_batch_.set(statistics.use_batch);
+  update_.set(statistics.update);
 }
 
 bool BatchNorm::stats_initialised() const {
@@ -277,7 +280,7 @@ std::unique_ptr<Module> BatchNorm::new_like() const { return std::make_unique<Ba
 
 void BatchNorm::copy_settings(const Module& other) {
   Module::copy_settings(other);
-  statistics_ = static_cast<const BatchNorm&>(other).statistics_;
+  set_training_statistics(static_cast<const BatchNorm&>(other).training_statistics());
 }
 
 std::string BatchNorm::describe() const {
@@ -288,8 +291,8 @@ std::string BatchNorm::describe() const {
   std::string text =
       fmt::format("BatchNorm({}, eps={}, momentum={}, {}, {}, frozen={}", num_features_, options_.eps,
                   options_.momentum.describe(), affine, options_.track_running_stats ? "track" : "no track", frozen());
-  if (frozen() && statistics_.use_batch) text += ", use_batch";
-  if (!frozen() && !statistics_.use_batch) text += ", use_running";
+  if (frozen() && use_batch_.get()) text += ", use_batch";
+  if (!frozen() && !use_batch_.get()) text += ", use_running";
   if (options_.running_variance == RunningVariance::biased) text += ", biased";
   if (options_.channel_axis != 1) text += fmt::format(", channel_axis={}", options_.channel_axis);
   return text + ')';

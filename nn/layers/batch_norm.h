@@ -53,10 +53,10 @@ class BatchNorm : public Module {
   /// and bias learn is another matter.
   void freeze_stats() { set_training_statistics({.use_batch = false, .update = false}); }
   void unfreeze_stats() { set_training_statistics({}); }
-  bool frozen() const { return !statistics_.update; }
+  bool frozen() const { return !update_.get(); }
   /// The two switches apart. Throws UsageError for use_batch = false without running statistics.
   void set_training_statistics(const TrainingStatistics& statistics);
-  const TrainingStatistics& training_statistics() const { return statistics_; }
+  TrainingStatistics training_statistics() const { return {use_batch_.get(), update_.get()}; }
 
   /// True once a batch was counted, or running statistics were set.
   bool stats_initialised() const;
@@ -79,7 +79,7 @@ class BatchNorm : public Module {
 
   std::int64_t num_features_;
   BatchNormLayerOptions options_;
-  TrainingStatistics statistics_;
+  Flag use_batch_{true}, update_{true};  // TrainingStatistics, as traces look at them
   State weight_, bias_;
   State running_mean_, running_var_;
   State batches_;  // i64 []

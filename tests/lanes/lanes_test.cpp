@@ -124,15 +124,15 @@ TEST(Lanes, ReductionsAgreeToTheBit) {
       x = x.to(dtype);
       const auto runs = [&](Isa isa, std::int64_t n) {
         Tensor out = Tensor::zeros({1}, dtype);
-        std::int64_t cell = 0;
-        reducer(isa)->init(&cell, 1);
-        reducer(isa)->run(x.raw(), 1, 0, 1, n, n, &cell);
-        reducer(isa)->finish(&cell, 1, n, out.mutable_raw());
+        std::vector<std::int64_t> cell(static_cast<std::size_t>(reducer(isa)->cell_words));
+        reducer(isa)->init(cell.data(), 1);
+        reducer(isa)->run(x.raw(), 1, 0, 1, n, n, cell.data());
+        reducer(isa)->finish(cell.data(), 1, n, out.mutable_raw());
         return out;
       };
       const auto columns = [&](Isa isa) {
         Tensor out = Tensor::zeros({147}, dtype);
-        std::vector<std::int64_t> cells(147);
+        std::vector<std::int64_t> cells(static_cast<std::size_t>(147 * reducer(isa)->cell_words));
         reducer(isa)->init(cells.data(), 147);
         reducer(isa)->columns(x.raw(), 64, 147, 147, cells.data());
         reducer(isa)->finish(cells.data(), 147, 64, out.mutable_raw());

@@ -234,7 +234,9 @@ void check_nan() {
 
 TEST(Lanes, EveryReductionOfNumbersIsFolded) {
   for (const Row* row : all_rows()) {
-    const bool of_numbers = row->reducer[0] && row->reducer[0]->by_dtype[0];
+    // Cells of several words hold more than a fold; their bits are compared in tests/lanes, their values as rows.
+    const bool of_numbers =
+        row->reducer[0] && row->reducer[0]->by_dtype[0] && row->reducer[0]->by_dtype[0]->cell_words == 1;
     EXPECT_TRUE(!of_numbers || folds().contains(row->name)) << row->name;
   }
 }

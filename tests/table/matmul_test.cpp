@@ -1,7 +1,6 @@
-// Products larger than the examples of the row: every way that they are cut and packed, against a plain product in
+// Products larger than the examples of the row, and tiny ones: every way that they are cut, against a plain product in
 // double, and the same bits for any number of threads.
 #include <ebb/ebb.h>
-#include <ebb/ops/linalg/gemm.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -13,9 +12,9 @@ struct Size {
   std::int64_t m, n, k;
 };
 
-// Around the edges of packs, panels, blocks of rows and depths; with few rows, one row and one column.
-const Size kSizes[] = {{200, 130, 400}, {515, 70, 801}, {28, 700, 900}, {30, 1001, 385}, {1, 3000, 700},
-                       {2500, 1, 700},  {97, 101, 103}, {13, 5, 1500},  {7, 17, 33},     {384, 2050, 20}};
+// Around the edges of tiles of rows and of what is worth a call of the BLAS; with few rows, one row and one column.
+const Size kSizes[] = {{200, 130, 400}, {515, 70, 801}, {28, 700, 900}, {30, 1001, 385}, {1, 3000, 700}, {2500, 1, 700},
+                       {97, 101, 103},  {13, 5, 1500},  {7, 17, 33},    {384, 2050, 20}, {8, 16, 8},     {9, 16, 8}};
 
 Tensor wave(const Shape& shape, DType dtype, double phase) {
   Tensor out = Tensor::zeros(shape, DType::f64);
@@ -64,61 +63,6 @@ TEST_P(Products, AreRightHoweverTheyAreCutAndStored) {
     }
   }
   set_threads(before);
-}
-
-// Every height of a block and every width of a last pack, on every instruction set; what lies around the tile stays as
-// it was.
-template <class T>
-void check_tiles(const gemm::Lanes<T>& lanes) {
-  constexpr std::int64_t kDepth = 5;
-  const std::int64_t width = lanes.width * 2 + 3;  // of b and c in memory
-  std::vector<T> a(30 * kDepth), b(static_cast<std::size_t>(kDepth * width));
-  for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<T>(static_cast<int>(i % 7) - 3);
-  for (std::size_t i = 0; i < b.size(); ++i) b[i] = static_cast<T>(static_cast<int>(i % 11) - 5);
-  for (std::int64_t rows = 1; rows <= 30; ++rows) {
-    for (std::int64_t columns = 1; columns <= width; ++columns) {
-      std::vector<T> c(static_cast<std::size_t>(rows * width), T(1000));
-      gemm::Tile<T> tile{};
-      tile.a = a.data();
-      tile.a_row = kDepth;
-      tile.a_k = 1;
-      tile.b = b.data();
-      tile.b_k = width;
-      tile.b_panel = lanes.width;
-      tile.c = c.data();
-      tile.c_row = width;
-      tile.rows = rows;
-      tile.columns = columns;
-      tile.k = kDepth;
-      for (const bool add : {false, true}) {
-        tile.add = add;
-        lanes.tile(tile);
-      }
-      std::int64_t wrong = 0;
-      for (std::int64_t r = 0; r < rows; ++r) {
-        for (std::int64_t j = 0; j < width; ++j) {
-          T want = j < columns ? T(0) : T(1000);
-          for (std::int64_t k = 0; k < kDepth && j < columns; ++k) {
-            want += 2 * a[static_cast<std::size_t>(r * kDepth + k)] * b[static_cast<std::size_t>(k * width + j)];
-          }
-          wrong += c[static_cast<std::size_t>(r * width + j)] != want;
-        }
-      }
-      ASSERT_EQ(wrong, 0) << rows << " rows, " << columns << " columns";
-    }
-  }
-}
-
-template <class T>
-void check_sets() {
-  check_tiles<T>(gemm::base::lanes<T>());
-  if (supported(Isa::avx2)) check_tiles<T>(gemm::avx2::lanes<T>());
-  if (supported(Isa::avx512)) check_tiles<T>(gemm::avx512::lanes<T>());
-}
-
-TEST(Matmul, TilesOfEveryInstructionSetKeepToTheirBounds) {
-  check_sets<float>();
-  check_sets<double>();
 }
 
 TEST(Matmul, ANumberThatIsNotFiniteStaysInItsRowAndColumn) {

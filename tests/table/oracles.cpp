@@ -91,6 +91,30 @@ Expected reduction(const Row& row, const Inputs& in, const Attrs& attrs) {
   return out;
 }
 
+// The mean in two parts, of which the low one is within rounding of 0; and the squared deviations from it.
+Expected moments(const Row& row, const Inputs& in, const Attrs& attrs) {
+  const IntList& axes = attrs.list("axes");
+  const Shape kept = reduced_shape(in[0].shape, axes, true);
+  const long double n = static_cast<long double>(in[0].shape.numel()) / static_cast<long double>(kept.numel());
+  std::vector<long double> mean(static_cast<std::size_t>(kept.numel()));
+  Expected out{make(kept), std::vector<long double>(mean.size())};
+  each(in[0].shape, [&](const Index& index, std::size_t i) { mean[position(kept, index)] += in[0].at[i] / n; });
+  each(in[0].shape, [&](const Index& index, std::size_t i) {
+    const std::size_t to = position(kept, index);
+    const long double deviation = in[0].at[i] - mean[to];
+    if (row.name == "squared_deviations") {
+      out.value.at[to] += deviation * deviation;
+      // What is smaller underflows in f32, or is the rounding of the mean here.
+      out.scale[to] += deviation * deviation + 1e-33L + 1e-20L * in[0].at[i] * in[0].at[i];
+    } else {
+      out.value.at[to] = row.name == "mean_high" ? mean[to] : 0;
+      out.scale[to] += std::abs(in[0].at[i]) / n;
+    }
+  });
+  out.value.shape = reduced_shape(in[0].shape, axes, attrs.flag("keepdim"));
+  return out;
+}
+
 // The position of the first extremum among the reduced axes.
 Expected place(const Row& row, const Inputs& in, const Attrs& attrs) {
   const IntList& axes = attrs.list("axes");
@@ -353,6 +377,7 @@ using Oracle = std::function<Expected(const RowSample&, const Inputs&, const Att
 const std::map<std::string_view, Oracle>& oracles() {
   const auto same = [](const RowSample&, const Inputs& in, const Attrs&) { return exact(in[0]); };
   const auto reduce = [](const RowSample& s, const Inputs& in, const Attrs& a) { return reduction(*s.row, in, a); };
+  const auto of_moments = [](const RowSample& s, const Inputs& in, const Attrs& a) { return moments(*s.row, in, a); };
   const auto argument = [](const RowSample& s, const Inputs& in, const Attrs& a) { return place(*s.row, in, a); };
   const auto running = [](const RowSample& s, const Inputs& in, const Attrs& a) {
     return scan(*s.row, in, a, s.inputs[0].dtype());
@@ -363,6 +388,9 @@ const std::map<std::string_view, Oracle>& oracles() {
   static const std::map<std::string_view, Oracle> table{
       {"sum", reduce},
       {"mean", reduce},
+      {"mean_high", of_moments},
+      {"mean_low", of_moments},
+      {"squared_deviations", of_moments},
       {"max", reduce},
       {"min", reduce},
       {"prod", reduce},

@@ -27,6 +27,7 @@ struct Driver {
   std::string name;
   DType dtype;
   std::function<std::vector<Tensor>(const Function&, const std::vector<Tensor>&)> run;
+  double f64_bound = 0;  // relative to the largest element of each result; 0 for drivers that keep every bit
 };
 const std::vector<Driver>& drivers();
 inline void PrintTo(const Driver& driver, std::ostream* out) { *out << driver.name; }

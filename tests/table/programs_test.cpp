@@ -26,7 +26,7 @@ TEST_P(Programs, AgreeWithEagerF64) {
     double largest = 0;
     for (std::int64_t i = 0; i < want[r].numel(); ++i) largest = std::max(largest, std::abs(want[r].at(i)));
     EXPECT_GT(largest, 0) << "result " << r << " is all zero and proves nothing";
-    const double bound = driver.dtype == DType::f64 ? 0 : program.f32_bound * largest;
+    const double bound = (driver.dtype == DType::f64 ? driver.f64_bound : program.f32_bound) * largest;
     for (std::int64_t i = 0; i < want[r].numel(); ++i) {
       EXPECT_LE(std::abs(got[r].at(i) - want[r].at(i)), bound) << "result " << r << ", element " << i;
     }

@@ -1,0 +1,104 @@
+#include <ebb/engine/program/passes.h>
+
+#include <ebb/engine/check/verify.h>
+#include <ebb/engine/dump/labels.h>
+#include <ebb/engine/program/rewriter.h>
+#include <ebb/engine/tape/structural.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace ebb {
+namespace {
+
+constexpr std::int64_t kMaxFolded = 1 << 16;  // elements of a tensor that is computed in advance
+
+Traced share(const Traced& traced, RewriteLog&) { return rewrite(traced, nullptr); }
+
+bool is_known(const Node& node) { return node.value.has_buffer(); }
+
+// Eager mode computes it, and so gives the bits that it would have given at run time.
+Traced fold(const Traced& traced, RewriteLog& log) {
+  return rewrite(traced, [&](Rewriter& to, NodeId old) -> std::optional<NodeId> {
+    const Node& node = traced.node(old);
+    if (node.inputs == 0 || node.value.numel() > kMaxFolded) return std::nullopt;
+    for (std::size_t i = 0; i < node.inputs; ++i) {
+      if (!is_known(to.node(to.of(traced.input(old, i))))) return std::nullopt;
+    }
+    Tape eager;
+    std::vector<Operand> operands;
+    for (std::size_t i = 0; i < node.inputs; ++i) {
+      operands.emplace_back(eager.leaf(to.node(to.of(traced.input(old, i))).value), node.where);
+    }
+    const Tensor value = eager.record(*node.row, operands, node.attrs).value();
+    const bool scalar = value.rank() == 0 && value.dtype() != DType::i64;
+    const NodeId known = scalar ? to.constant(value.item(), value.dtype()) : to.leaf(value);
+    log.note("a function of constants is one", old, known);
+    return known;
+  });
+}
+
+Traced sink_broadcasts(const Traced& traced, RewriteLog& log) {
+  return rewrite(traced, [&](Rewriter& to, NodeId old) -> std::optional<NodeId> {
+    const Node& node = traced.node(old);
+    if (node.row->kind != Kind::elementwise || node.row->kernel) return std::nullopt;
+    std::vector<NodeId> inputs;
+    bool below = false;
+    std::optional<Shape> shape = Shape{};
+    for (std::size_t i = 0; i < node.inputs; ++i) {
+      NodeId in = to.of(traced.input(old, i));
+      while (to.node(in).row == &kBroadcastTo) {
+        in = to.input(in, 0);
+        below = true;
+      }
+      inputs.push_back(in);
+      shape = broadcast(*shape, to.shape(in));
+    }
+    if (!below) return std::nullopt;
+    const NodeId small = to.record(*node.row, inputs, node.attrs);
+    if (*shape == node.value.shape()) return small;
+    const NodeId repeated = to.record(kBroadcastTo, {small}, {{"shape", IntList(node.value.shape())}});
+    log.note("op(broadcast) -> broadcast(op)", old, repeated);
+    return repeated;
+  });
+}
+
+}  // namespace
+
+const Pass kShare{"share", Setting::exact, share};
+const Pass kFold{"fold", Setting::exact, fold};
+const Pass kSinkBroadcasts{"sink_broadcasts", Setting::exact, sink_broadcasts};
+
+Traced optimise(Traced traced, std::span<const Pass> passes, Setting setting, RewriteLog& log) {
+  log.stages.push_back(std::move(traced));
+  for (const Pass& pass : passes) {
+    if (pass.setting == Setting::relaxed && setting == Setting::exact) continue;
+    log.passes.push_back(pass.name);
+    log.stages.push_back(pass.run(log.stages.back(), log));
+#ifndef NDEBUG
+    verify(*log.stages.back().tape);
+#endif
+  }
+  return log.stages.back();
+}
+
+std::string to_string(const RewriteLog& log) {
+  std::string text;
+  std::size_t labelled = log.stages.size();
+  std::optional<detail::Labels> before, after;
+  const auto label = [](std::optional<detail::Labels>& labels, const Traced& stage) {
+    labels.emplace(*stage.tape, std::vector<bool>(stage.tape->size(), true));
+  };
+  for (const Rewrite& rewrite : log.rewrites) {
+    if (labelled != rewrite.pass) {
+      labelled = rewrite.pass;
+      label(before, log.stages[labelled]);
+      label(after, log.stages[labelled + 1]);
+    }
+    text += fmt::format("{:<16} {:<36} {} -> {}\n", log.passes[rewrite.pass], rewrite.rule,
+                        before->formula(rewrite.before), after->formula(rewrite.after));
+  }
+  return text;
+}
+
+}  // namespace ebb

@@ -1,0 +1,211 @@
+#include <ebb/engine/program/program.h>
+
+#include <ebb/engine/loop/elementwise.h>
+#include <ebb/engine/loop/reduction.h>
+#include <ebb/engine/tape/structural.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace ebb {
+
+Program::Program(Traced traced, std::span<const Pass> passes, Setting setting)
+    : traced_(optimise(std::move(traced), passes, setting, log_)),
+      setting_(setting),
+      schedule_(make_schedule(traced_)),
+      memory_(plan_memory(traced_, schedule_)),
+      arena_(memory_.arena_bytes + 64),
+      result_(result_nodes(traced_)) {
+  const std::size_t nodes = traced_.tape->size();
+  values_.resize(nodes);
+  planned_.resize(nodes);
+  for (NodeId id = 0; id < nodes; ++id) {
+    const Node& node = traced_.node(id);
+    if (node.value.has_buffer()) values_[id] = node.value;  // constants, and tensors that the function brought along
+  }
+  for (const MemoryPlan::Slot& slot : memory_.slots) {
+    const Tensor& type = traced_.type(slot.node);
+    planned_[slot.node] = Tensor::view(type.shape(), type.dtype(), arena_, slot.offset);
+    values_[slot.node] = planned_[slot.node];
+  }
+  runs_.resize(schedule_.actions.size());
+  for (std::size_t a = 0; a < runs_.size(); ++a) {
+    if (schedule_.actions[a].kind == Action::Kind::loop) build_loop(schedule_.actions[a], runs_[a]);
+  }
+  for (NodeId id : traced_.arguments) passing_.push_back(id);
+  for (const Traced::Read& read : traced_.reads) passing_.push_back(read.leaf);
+  for (NodeId id = 0; id < nodes; ++id) {
+    if (result_[id] && schedule_.home[id] < runs_.size()) passing_.push_back(id);
+  }
+}
+
+void Program::build_loop(const Action& action, Run& run) {
+  run.loop = std::make_unique<Loop>();
+  Loop& loop = *run.loop;
+  loop.begin(action.shape);
+  std::vector<std::pair<NodeId, Loop::Operand>> step_of;
+  const auto operand = [&](NodeId id) -> Loop::Operand {
+    const View view = view_of(traced_, schedule_.stored, id);
+    for (const auto& [node, step] : step_of) {
+      if (node == view.root && view.shape == action.shape) return step;
+    }
+    for (const Source& source : run.sources) {
+      if (source.view.root == view.root && source.view.shape == view.shape) return {false, source.index};
+    }
+    const Tensor& type = traced_.type(view.root);
+    const Loop::Operand added = loop.add_source(Tensor::abstract(view.shape, type.dtype()));
+    run.sources.push_back({added.index, view});
+    return added;
+  };
+  for (NodeId id : action.steps) {
+    const Node& node = traced_.node(id);
+    std::array<Loop::Operand, LaneCall::kMaxArity> operands;
+    for (std::size_t i = 0; i < node.inputs; ++i) operands[i] = operand(traced_.tape->input(node, i));
+    const DType lane = traced_.type(traced_.tape->input(node, node.inputs - 1)).dtype();
+    const Loop::Operand step = loop.add_step(*node.row, {operands.data(), node.inputs}, lane, node.value.dtype());
+    step_of.emplace_back(id, step);
+    const std::size_t here = static_cast<std::size_t>(&action - schedule_.actions.data());
+    if (schedule_.stored[id] && schedule_.home[id] == here) run.steps.push_back({step.index, id});
+  }
+  for (NodeId id : action.reductions) {
+    const Node& node = traced_.node(id);
+    const std::size_t index = loop.add_reduction(*node.row, operand(traced_.tape->input(node, 0)), node.value.dtype(),
+                                                 Attrs(node.attrs).list("axes"));
+    run.reductions.push_back({index, id});
+  }
+}
+
+void Program::check(std::span<const Tensor> arguments) const {
+  if (arguments.size() != traced_.arguments.size()) {
+    throw UsageError(
+        fmt::format("program: it takes {} arguments, got {}.", traced_.arguments.size(), arguments.size()));
+  }
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const Tensor& wanted = traced_.type(traced_.arguments[i]);
+    const Tensor& got = arguments[i];
+    const auto what = [&] {
+      return fmt::format(
+          "program: argument {} is {}, the program was traced with {}. Call the compiled function, which "
+          "traces anew.",
+          i, describe(got), describe(wanted));
+    };
+    if (got.dtype() != wanted.dtype()) throw DTypeError(what());
+    if (got.shape() != wanted.shape()) throw ShapeError(what());
+    if (!got.has_buffer()) throw UsageError(fmt::format("program: argument {} has no values.", i));
+  }
+}
+
+void Program::bind(std::span<const Tensor> arguments, std::span<const Tensor> states) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) values_[traced_.arguments[i]] = arguments[i];
+  for (std::size_t i = 0; i < traced_.reads.size(); ++i) {
+    values_[traced_.reads[i].leaf] = states.empty() ? traced_.reads[i].state.value() : states[i];
+  }
+  for (NodeId id : passing_) {
+    if (schedule_.home[id] >= runs_.size()) continue;
+    const Tensor& type = traced_.type(id);
+    values_[id] = Tensor::empty(type.shape(), type.dtype());
+  }
+}
+
+Tensor Program::read(NodeId id) const {
+  const Shape& shape = traced_.type(id).shape();
+  const Tensor& value = values_[base_of(traced_, id)];
+  return value.shape() == shape ? value : value.reshaped(shape);
+}
+
+void Program::run_loop(Run& run) {
+  for (const Source& source : run.sources) {
+    const Tensor& value = values_[source.view.root];
+    run.loop->bind(source.index, value.shape() == source.view.shape ? value : value.reshaped(source.view.shape));
+  }
+  for (const Store& store : run.steps) run.loop->store(store.index, values_[store.node].result_raw());
+  for (const Store& store : run.reductions) run.loop->store_reduction(store.index, values_[store.node].result_raw());
+  run.loop->run();
+}
+
+void Program::run_copy(NodeId id) {
+  const View view = view_of(traced_, schedule_.stored, traced_.input(id, 0));
+  run_broadcast({values_[view.root].raw(), &view.shape}, values_[id]);
+}
+
+void Program::run_kernel(NodeId id) {
+  const Node& node = traced_.node(id);
+  std::array<NodeId, 16> few;
+  std::vector<NodeId> many;
+  NodeId* ids = few.data();
+  if (node.inputs > few.size()) {
+    many.resize(node.inputs);
+    ids = many.data();
+  }
+  CachedVector<Tensor> in;
+  CachedVector<const Tensor*> pointers;
+  in.reserve(node.inputs);
+  for (std::size_t i = 0; i < node.inputs; ++i) {
+    ids[i] = traced_.tape->input(node, i);
+    const bool below = node.row->reads_broadcast && !schedule_.stored[base_of(traced_, ids[i])];
+    const View view = view_of(traced_, schedule_.stored, ids[i]);
+    in.push_back(below ? values_[view.root].reshaped(view.shape) : read(ids[i]));
+    pointers.push_back(&in.back());
+  }
+  Tensor& out = values_[id];
+  if (node.row->kernel) {
+    const Attrs attrs(node.attrs);
+    const Call call(*traced_.tape, *node.row, {ids, node.inputs}, attrs, node.where);
+    KernelCall kernel_call{pointers, attrs, out, call};
+    node.row->kernel(kernel_call);
+  } else if (node.row->kind == Kind::reduction) {
+    run_reduction(*node.row, in[0], Attrs(node.attrs).list("axes"), out);
+  }  // else there are no elements
+}
+
+Tensors Program::compute(std::span<const Tensor> arguments, std::span<const Tensor> states) {
+  check(arguments);
+  if (running_.exchange(true)) {
+    throw UsageError(
+        "program: it is running already. A program serves one call at a time: compile the function once for each "
+        "thread.");
+  }
+  const detail::Finally done([&] {
+    release();
+    running_ = false;
+  });
+  bind(arguments, states);
+  for (std::size_t a = 0; a < runs_.size(); ++a) {
+    const Action& action = schedule_.actions[a];
+    switch (action.kind) {
+      case Action::Kind::loop:
+        run_loop(runs_[a]);
+        break;
+      case Action::Kind::kernel:
+        run_kernel(action.node);
+        break;
+      case Action::Kind::copy:
+        run_copy(action.node);
+        break;
+    }
+  }
+  Tensors results;
+  results.reserve(traced_.outputs.size() + traced_.updates.size());
+  for (NodeId id : traced_.outputs) results.push_back(read(id));
+  for (const Traced::Update& update : traced_.updates) results.push_back(read(update.value));
+  return results;
+}
+
+Tensors Program::run(std::span<const Tensor> arguments) {
+  Tensors results = compute(arguments);
+  const std::size_t outputs = traced_.outputs.size();
+  for (std::size_t i = 0; i < traced_.updates.size(); ++i) traced_.updates[i].state.set(results[outputs + i]);
+  results.resize(outputs);
+  return results;
+}
+
+// Lets go of what is the caller's, so that its memory can be used again.
+void Program::release() noexcept {
+  for (NodeId id : passing_) values_[id] = Tensor();
+  for (const MemoryPlan::Slot& slot : memory_.slots) values_[slot.node] = planned_[slot.node];
+  for (Run& run : runs_) {
+    for (const Source& source : run.sources) run.loop->bind(source.index, Tensor());
+  }
+}
+
+}  // namespace ebb

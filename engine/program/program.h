@@ -1,0 +1,86 @@
+// A program: a traced function that has been optimised, scheduled and planned, ready to run again and again.
+//
+// A run allocates nothing but its results, in blocks that the cache hands round. States change at its end, all at once:
+// an error on the way leaves each as it was. A program belongs to one caller at a time.
+#pragma once
+
+#include <ebb/engine/loop/loop.h>
+#include <ebb/engine/program/memory.h>
+#include <ebb/engine/program/passes.h>
+#include <ebb/engine/program/schedule.h>
+#include <ebb/engine/program/traced.h>
+
+#include <atomic>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace ebb {
+
+using Tensors = CachedVector<Tensor>;
+
+class Program {
+ public:
+  /// Optimises with those of `passes` that `setting` allows, schedules and plans.
+  Program(Traced traced, std::span<const Pass> passes, Setting setting);
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  /// Runs on tensors of the types it was traced with, commits the States' new values and returns the outputs.
+  ///
+  /// Throws    ShapeError or DTypeError if an argument is of another type; UsageError if it is running already; what
+  /// the
+  ///           kernels throw for values that they refuse. No State has changed then.
+  Tensors run(std::span<const Tensor> arguments);
+
+  /// The same without the commit: outputs first, then the new values of the updates, in their order. With `states`, one
+  /// for each State that is read, those are taken in the place of what the States hold.
+  Tensors compute(std::span<const Tensor> arguments, std::span<const Tensor> states = {});
+
+  const Traced& recorded() const { return log_.stages.front(); }  ///< as it was traced
+  const Traced& optimised() const { return traced_; }             ///< after all passes
+  const Schedule& schedule() const { return schedule_; }
+  const MemoryPlan& memory() const { return memory_; }
+  const RewriteLog& log() const { return log_; }
+  Setting setting() const { return setting_; }
+
+ private:
+  struct Store {
+    std::size_t index;  // of the step or reduction
+    NodeId node;
+  };
+  struct Source {
+    std::size_t index;
+    View view;
+  };
+  struct Run {  // one action, ready to run
+    std::unique_ptr<Loop> loop;
+    std::vector<Source> sources;
+    std::vector<Store> steps, reductions;
+  };
+
+  void build_loop(const Action& action, Run& run);
+  void check(std::span<const Tensor> arguments) const;
+  void bind(std::span<const Tensor> arguments, std::span<const Tensor> states);
+  void run_loop(Run& run);
+  void run_kernel(NodeId id);
+  void run_copy(NodeId id);
+  Tensor read(NodeId id) const;
+  void release() noexcept;
+
+  RewriteLog log_;
+  Traced traced_;
+  Setting setting_;
+  Schedule schedule_;
+  MemoryPlan memory_;
+  std::vector<Run> runs_;
+  Buffer arena_;
+  std::vector<bool> result_;
+  std::vector<Tensor> values_;   // by node: what is in memory; of the arena from the start, of arguments while running
+  std::vector<Tensor> planned_;  // by node: views of the arena
+  std::vector<NodeId> passing_;  // nodes whose values a run lets go of at its end
+  std::atomic<bool> running_{false};
+};
+
+}  // namespace ebb

@@ -1,0 +1,23 @@
+// The rows that the algebra knows.
+#pragma once
+
+#include <ebb/engine/tape/row.h>
+#include <ebb/engine/tape/structural.h>
+
+namespace ebb {
+
+struct KnownRows {
+  const Row& add = kAdd;
+  const Row& sum = kSum;
+  const Row& sub;
+  const Row& mul;
+  const Row& div;
+  const Row& neg;
+  const Row& square;
+  const Row& reciprocal;
+  const Row& sqrt;
+  const Row& mean;
+};
+const KnownRows& known_rows();
+
+}  // namespace ebb

@@ -1,0 +1,24 @@
+// The compiler's passes in the order in which they run, with the algebra of the ops.
+#pragma once
+
+#include <ebb/engine/program/passes.h>
+#include <ebb/engine/program/rewriter.h>
+
+#include <span>
+
+namespace ebb {
+
+/// mean is a sum, a division by something smaller a product.
+extern const Pass kLower;
+/// Products and sums of products in normal form.
+extern const Pass kAlgebra;
+/// Sums over axes of products: factors come out, sums split.
+extern const Pass kLinearity;
+
+/// The mean and the squared deviations from it in one pass.
+extern const Pass kMoments;
+
+/// All of them, the engine's too.
+std::span<const Pass> all_passes();
+
+}  // namespace ebb

@@ -1,0 +1,91 @@
+#include <ebb/ops/reduction/moments.h>
+
+#include <ebb/engine/lanes/elementwise_row.h>
+#include <ebb/ops/elementwise/elementwise.h>
+#include <ebb/ops/reduction/reduction.h>
+
+namespace ebb {
+
+namespace base {
+extern const std::array<ReducerTable, 3> kMomentReducers;
+}
+namespace avx2 {
+extern const std::array<ReducerTable, 3> kMomentReducers;
+}
+namespace avx512 {
+extern const std::array<ReducerTable, 3> kMomentReducers;
+}
+
+namespace {
+
+constexpr PerIsa<ReducerTable> reducers(std::size_t i) {
+  return per_isa(base::kMomentReducers, avx2::kMomentReducers, avx512::kMomentReducers, i);
+}
+
+TensorType type(const Call& call) {
+  call.require_floating(0);
+  return reduction_type(call);
+}
+
+std::vector<Example> examples() {
+  const auto over = [](Shape shape, IntList axes, bool keepdim) {
+    return Example{{{shape}}, {{"axes", axes}, {"keepdim", keepdim}}};
+  };
+  return {over({7}, {0}, false), over({3, 4}, {0}, false), over({3, 4}, {1}, true),
+          over({2, 3, 4, 5}, {0, 2, 3}, true)};
+}
+
+}  // namespace
+
+const Row kMeanHigh{
+    .name = "mean_high",
+    .kind = Kind::reduction,
+    .type = type,
+    .vjp =
+        [](const Vjp& g) {
+          const double n = static_cast<double>(g.in[0].numel()) / static_cast<double>(g.out.numel());
+          return broadcast_to(with_reduced_axes(g, g.ct / n), g.in[0].shape());
+        },
+    .reducer = reducers(0),
+    .ulp = 64,
+    .facts = {.linear = 1},
+    .examples = examples,
+};
+
+const Row kMeanLow{
+    .name = "mean_low",
+    .kind = Kind::reduction,
+    .type = type,
+    .vjp = VjpRule::stop(),
+    .reducer = reducers(1),
+    .ulp = 64,
+    .facts = {.linear = 1},  // it is 0 but for rounding
+    .examples = examples,
+};
+
+const Row kSquaredDeviations{
+    .name = "squared_deviations",
+    .kind = Kind::reduction,
+    .type = type,
+    .vjp =
+        [](const Vjp& g) {
+          const Axes axes(g.attrs.list("axes"));
+          return 2.0 * with_reduced_axes(g, g.ct) * (g.in[0] - mean(g.in[0], axes, true));
+        },
+    .reducer = reducers(2),
+    .ulp = 64,
+    .examples = examples,
+};
+
+Var mean_high(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kMeanHigh, x, axes, keepdim); }
+Var mean_low(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kMeanLow, x, axes, keepdim); }
+Var squared_deviations(const Operand& x, const Axes& axes, bool keepdim) {
+  return reduce(kSquaredDeviations, x, axes, keepdim);
+}
+
+std::span<const Row* const> moment_rows() {
+  static const std::array<const Row*, 3> rows{&kMeanHigh, &kMeanLow, &kSquaredDeviations};
+  return rows;
+}
+
+}  // namespace ebb

@@ -1,0 +1,156 @@
+// compile() as users meet it: arguments, States, flags, errors, derivatives.
+#include <ebb/ebb.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "tests/program/support.h"
+#include "tests/support/thrown.h"
+
+namespace ebb::test {
+namespace {
+
+Tensor vector(std::initializer_list<float> values) {
+  return Tensor::of<float>({static_cast<std::int64_t>(values.size())}, values);
+}
+
+TEST(Compile, ResultsComeBackAsTheFunctionReturnsThem) {
+  const Tensor x = vector({1, 2, 3});
+  EXPECT_EQ(compile([](Var a) { return sum(a); })(x).item(), 6);
+  const auto [a, b] = compile([](Var v) { return std::pair(v + 1.0, v * 2.0); })(x);
+  EXPECT_TRUE(identical(a, vector({2, 3, 4})));
+  EXPECT_TRUE(identical(b, vector({2, 4, 6})));
+  const std::array<Tensor, 2> both = compile([](Var v) { return std::array{v + 1.0, v * 2.0}; })(x);
+  EXPECT_TRUE(identical(both[1], b));
+  const auto three = compile([](Var v) { return std::tuple(v, v + 1.0, v); })(x);
+  EXPECT_TRUE(identical(std::get<2>(three), x));
+  const std::vector<Tensor> list = compile([](Var v) { return std::vector<Var>{v + 1.0}; })(x);
+  EXPECT_TRUE(identical(list[0], a));
+}
+
+TEST(Compile, AFunctionMayTakeTheTape) {
+  const State count("count", Tensor::full({}, 3));
+  auto next = compile([&](Tape& tape) {
+    const Var now = tape.read(count);
+    tape.update(count, now + 1.0);
+    return now;
+  });
+  EXPECT_EQ(next().item(), 3);
+  EXPECT_EQ(next().item(), 4);
+  EXPECT_EQ(count.value().item(), 5);
+  EXPECT_EQ(count.version(), 2u);
+}
+
+TEST(Compile, ARunKeepsNothingOfItsArguments) {
+  auto twice = compile([](Var x) { return x + x; });
+  const Tensor first = twice(vector({1, 2}));
+  const Tensor second = twice(vector({5, 6}));
+  EXPECT_TRUE(identical(first, vector({2, 4})));
+  EXPECT_TRUE(identical(second, vector({10, 12})));
+}
+
+TEST(Compile, TracesAnewForNewTypesAndSaysWhy) {
+  auto f = compile([](Var x) { return sum(x); });
+  f(vector({1, 2}));
+  f(vector({3, 4}));
+  EXPECT_EQ(f.traces(), 1u);
+  f(vector({1, 2, 3}));
+  f(vector({1, 2}));  // the first program is still there
+  f(vector({4, 5, 6}));
+  EXPECT_EQ(f.traces(), 2u);
+  EXPECT_EQ(f.reasons(), (std::vector<std::string>{"first call", "argument 0 is f32[3], before f32[2]"}));
+}
+
+TEST(Compile, TracesAnewWhenAModuleChangesItsMode) {
+  nn::BatchNorm bn(2);
+  auto f = compile([&](Var x) { return bn(x); });
+  const Tensor x = Tensor::of<float>({3, 2}, {1, 2, 3, 4, 5, 7});
+  const Tensor trained = f(x);
+  bn.eval();
+  const Tensor evaluated = f(x);
+  EXPECT_FALSE(identical(trained, evaluated));
+  EXPECT_TRUE(identical(evaluated, eager([&](std::span<const Var> in) { return Vars{bn(in[0])}; }, {x})[0]));
+  bn.train();
+  f(x);
+  EXPECT_EQ(f.traces(), 2u);
+  EXPECT_EQ(f.reasons()[1], "a flag that the function asks for has changed, such as a module's training mode");
+  EXPECT_EQ(bn.num_batches_tracked().value().item(), 2);
+}
+
+TEST(Compile, AValueCannotBeReadWhileTracing) {
+  auto f = compile([](Var x) { return x.value().item() > 0 ? x : -x; });
+  EXPECT_EQ(thrown<UsageError>([&] { f(vector({1})); }),
+            "value: cannot read the value of leaf arg0 while tracing. Return it from the traced function instead.");
+}
+
+TEST(Compile, ARunThatFailsLeavesEveryStateAsItWas) {
+  const State w("w", Tensor::of<float>({2, 3}, {1, 2, 3, 4, 5, 6}));
+  auto f = compile([&](Var labels) {
+    Tape& tape = labels.tape();
+    const Var rows = tape.read(w);
+    tape.update(w, rows * 2.0);
+    return cross_entropy(rows, labels);
+  });
+  EXPECT_THROW(f(Tensor::of<std::int64_t>({2}, {0, 3})), UsageError);
+  EXPECT_EQ(w.version(), 0u);
+  EXPECT_EQ(w.value().at(5), 6);
+  f(Tensor::of<std::int64_t>({2}, {0, 2}));
+  EXPECT_EQ(w.value().at(5), 12);
+}
+
+TEST(Compile, AProgramRefusesArgumentsOfOtherTypes) {
+  auto f = compile([](Var x) { return sum(x); });
+  f(vector({1, 2}));
+  Program& program = const_cast<Program&>(f.program());
+  const std::vector<Tensor> wrong{vector({1, 2, 3})};
+  EXPECT_EQ(
+      thrown<ShapeError>([&] { program.run(wrong); }),
+      "program: argument 0 is f32[3], the program was traced with f32[2]. Call the compiled function, which traces "
+      "anew.");
+}
+
+TEST(Compile, DerivativesOfACompiledFunctionAreThoseOfTheFunction) {
+  const auto f = [](Var x) { return sum(exp(x) * sigmoid(x) + square(x)); };
+  auto fast = compile(f, {.setting = Setting::exact});
+  const Tensor at = vector({0.5F, -1, 2}).to(DType::f64);
+  Tape tape;
+  const Var x = tape.leaf(at);
+  const Var y = fast(x);
+  const Var dy = grad(y, x);
+  const Var ddy = grad(sum(dy), x);
+  Tape plain;
+  const Var px = plain.leaf(at);
+  const Var py = f(px);
+  const Var pdy = grad(py, px);
+  EXPECT_TRUE(identical(y.value(), py.value()));
+  EXPECT_TRUE(identical(dy.value(), pdy.value()));
+  EXPECT_TRUE(identical(ddy.value(), grad(sum(pdy), px).value()));
+  EXPECT_EQ(tape.node(y.id()).row->name, "call");
+}
+
+TEST(Compile, ACompiledFunctionInsideAnotherBecomesPartOfIt) {
+  auto inner = compile([](Var x) { return square(x); });
+  auto outer = compile([&](Var x) { return sum(inner(x)); });
+  EXPECT_EQ(outer(vector({1, 2, 3})).item(), 14);
+  EXPECT_EQ(inner.traces(), 0u);
+}
+
+TEST(Compile, ACallReadsAndNotesStatesOnTheTapeThatRecordsIt) {
+  const State s("s", Tensor::full({}, 2));
+  auto f = compile([&](Var x) {
+    Tape& tape = x.tape();
+    const Var before = tape.read(s);
+    tape.update(s, before * x);
+    return before;
+  });
+  Tape tape;
+  tape.step([&] {
+    const Var x = tape.leaf(Tensor::full({}, 5));
+    EXPECT_EQ(f(x).item(), 2);
+    EXPECT_EQ(f(x).item(), 10);  // the noted value
+  });
+  EXPECT_EQ(s.value().item(), 50);
+}
+
+}  // namespace
+}  // namespace ebb::test
