@@ -86,8 +86,9 @@ class Runs {
     T value = x[0];
     std::int64_t at = 0;
     for (std::int64_t i = 1; i < n; ++i) {
-      const bool better = kLargest ? x[i] > value : x[i] < value;
-      const bool take = better | (is_nan(x[i]) & !is_nan(value));
+      const int better = kLargest ? x[i] > value : x[i] < value;
+      const int first_nan = static_cast<int>(is_nan(x[i])) & static_cast<int>(!is_nan(value));
+      const bool take = (better | first_nan) != 0;
       value = take ? x[i] : value;
       at = take ? i : at;
     }
