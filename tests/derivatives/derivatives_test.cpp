@@ -13,6 +13,13 @@ using test::thrown;
 
 std::string here(int line) { return " (derivatives_test.cpp:" + std::to_string(line) + ")"; }
 
+// What was thrown, without the place: compilers do not agree on the __LINE__ of a macro of several lines.
+template <class E, class F>
+std::string said(F&& f) {
+  const std::string text = thrown<E>(f);
+  return text.substr(0, text.rfind(" (derivatives_test.cpp:"));
+}
+
 Tensor f64(std::initializer_list<double> values) {
   return Tensor::of({static_cast<std::int64_t>(values.size())}, values);
 }
@@ -375,36 +382,33 @@ TEST(Derivatives, RefuseWhatDoesNotFit) {
   const Var n = tape.leaf(Tensor::of<std::int64_t>({3}, {1, 2, 3}), "n");
   const Var y = exp(x);
   const std::size_t size = tape.size();
-  EXPECT_EQ(thrown<ShapeError>([&] { jvp(y, x, v); }),
-            "jvp: the tangent of f64[3] (%0 \"x\") cannot be f64[2] (%1 \"v\")." + here(__LINE__ - 1));
-  EXPECT_EQ(thrown<ShapeError>([&] { hvp(sum(y), x, v); }),
-            "hvp: the vector of f64[3] (%0 \"x\") cannot be f64[2] (%1 \"v\")." + here(__LINE__ - 1));
-  EXPECT_EQ(thrown<UsageError>([&] { hvp(y, x, x); }),
+  EXPECT_EQ(said<ShapeError>([&] { jvp(y, x, v); }),
+            "jvp: the tangent of f64[3] (%0 \"x\") cannot be f64[2] (%1 \"v\").");
+  EXPECT_EQ(said<ShapeError>([&] { hvp(sum(y), x, v); }),
+            "hvp: the vector of f64[3] (%0 \"x\") cannot be f64[2] (%1 \"v\").");
+  EXPECT_EQ(said<UsageError>([&] { hvp(y, x, x); }),
             "hvp: y must be a scalar to be differentiated, got f64[3] (%3 exp). Reduce it first, or use "
-            "jacobian(y, wrt)." +
-                here(__LINE__ - 3));
-  EXPECT_EQ(thrown<UsageError>([&] {
+            "jacobian(y, wrt).");
+  EXPECT_EQ(said<UsageError>([&] {
               jvp({y}, {x, v}, {x});
             }),
-            "jvp: 1 tangent for 2 inputs. Give one for each, of its shape and dtype." + here(__LINE__ - 3));
-  EXPECT_EQ(thrown<UsageError>([&] {
+            "jvp: 1 tangent for 2 inputs. Give one for each, of its shape and dtype.");
+  EXPECT_EQ(said<UsageError>([&] {
               hvp(sum(y), {x}, std::vector<Var>{x, x});
             }),
-            "hvp: 2 vectors for 1 inputs. Give one for each, of its shape and dtype." + here(__LINE__ - 3));
-  EXPECT_EQ(thrown<UsageError>([&] {
+            "hvp: 2 vectors for 1 inputs. Give one for each, of its shape and dtype.");
+  EXPECT_EQ(said<UsageError>([&] {
               pullback({y, y}, {x}, {x});
             }),
-            "pullback: 1 cotangent for 2 results. Give one for each, of its shape and dtype." + here(__LINE__ - 3));
+            "pullback: 1 cotangent for 2 results. Give one for each, of its shape and dtype.");
   EXPECT_EQ(thrown<UsageError>([&] { jvp(Vars(), {x}, {x}); }), "jvp: no y was given." + here(__LINE__));
-  EXPECT_EQ(thrown<DTypeError>([&] { jvp(n, x, x); }),
-            "jvp: y must be floating, got i64[3] (%2 \"n\")." + here(__LINE__ - 1));
-  EXPECT_EQ(thrown<DTypeError>([&] { jacobian(y, n); }),
-            "grad: only floating tensors have gradients, got i64[3] (%2 \"n\")." + here(__LINE__ - 1));
+  EXPECT_EQ(said<DTypeError>([&] { jvp(n, x, x); }), "jvp: y must be floating, got i64[3] (%2 \"n\").");
+  EXPECT_EQ(said<DTypeError>([&] { jacobian(y, n); }),
+            "grad: only floating tensors have gradients, got i64[3] (%2 \"n\").");
   const Var wide = reshape(x, {1, 1, 1, 1, 3});
-  EXPECT_EQ(thrown<ShapeError>([&] { jacobian(wide * 2.0, wide); }),
+  EXPECT_EQ(said<ShapeError>([&] { jacobian(wide * 2.0, wide); }),
             "jacobian: shapes [1, 1, 1, 1, 3] and [1, 1, 1, 1, 3] have more than 8 axes together. Reshape x or y to "
-            "fewer." +
-                here(__LINE__ - 3));
+            "fewer.");
   EXPECT_LE(tape.size(), size + 10);
   verify(tape);
 }
