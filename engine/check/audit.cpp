@@ -104,6 +104,7 @@ class Audit {
     }
     const Tape::Mark mark = scratch_.mark();
     std::vector<Operand> operands;
+    operands.reserve(inputs.size());
     for (const Tensor& input : inputs) operands.emplace_back(scratch_.leaf(input), Location{});
     Tensor value;
     try {

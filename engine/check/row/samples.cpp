@@ -162,10 +162,10 @@ Expected expected_elementwise(const RowSample& sample, const std::vector<Dense>&
     std::array<long double, LaneCall::kMaxArity> x{};
     for (std::size_t k = 0; k < inputs.size(); ++k) {
       const Shape& from = inputs[k].shape;
-      const int extra = shape.rank() - from.rank();
+      const auto extra = static_cast<std::size_t>(shape.rank() - from.rank());
       std::int64_t at = 0;
       for (int axis = 0; axis < from.rank(); ++axis) {
-        at = at * from[axis] + (from[axis] == 1 ? 0 : index[static_cast<std::size_t>(extra + axis)]);
+        at = at * from[axis] + (from[axis] == 1 ? 0 : index[extra + static_cast<std::size_t>(axis)]);
       }
       x[k] = inputs[k].at[static_cast<std::size_t>(at)];
     }
