@@ -122,9 +122,13 @@ void Rewriter::copy_scopes() {
 void Rewriter::copy_names() {
   const auto& names = from_.tape->names();
   const std::vector<std::string> texts = from_.tape->name_texts();
+  std::vector<std::pair<NodeId, std::size_t>> kept;
   for (std::size_t i = 0; i < names.size(); ++i) {
     const NodeId id = map_[names[i].node];
-    if (texts[i].empty() || id == kNoNode || to_.node(id).row == &kConstant) continue;
+    if (!texts[i].empty() && id != kNoNode && to_.node(id).row != &kConstant) kept.emplace_back(id, i);
+  }
+  std::ranges::stable_sort(kept, {}, &std::pair<NodeId, std::size_t>::first);  // a name stands right behind its node
+  for (const auto& [id, i] : kept) {
     tape_->name(tape_->var(id), texts[i]);
     tape_->names_.back().position = id + 1;
   }
