@@ -15,24 +15,9 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // f64 rounds too, and an element that is the worst of a million may sit right at its bound.
 constexpr double kSlack = 0.01;
 
-// |a - b| where both are numbers; 0 for the same infinity or two NaN, infinite for one.
-double distance(double a, double b) {
-  if (a == b || (std::isnan(a) && std::isnan(b))) return 0;
-  const double d = std::fabs(a - b);
-  return std::isnan(d) ? kInfinity : d;
-}
-
 Tensor magnitudes(Tensor x) {
   for (double& v : x.mutable_data<double>()) v = std::fabs(v);
   return x;
-}
-
-double largest(std::span<const double> x) {
-  double most = 0;
-  for (const double v : x) {
-    if (std::isfinite(v)) most = std::max(most, std::fabs(v));
-  }
-  return most;
 }
 
 class Audit {
@@ -95,13 +80,8 @@ class Audit {
   // The node's row in f64. Throws what the row throws.
   Tensor compute(NodeId id, const std::vector<Tensor>& inputs) {
     const Node& node = tape_.node(id);
-    std::vector<Attr> attrs(node.attrs.begin(), node.attrs.end());
-    for (Attr& attr : attrs) {
-      // A dtype that an op is told is the one that the shadow replaces.
-      const auto* const told = std::get_if<std::int64_t>(&attr.value);
-      if (attr.name == "dtype" && told && DType(*told) == DType::f32)
-        attr.value = static_cast<std::int64_t>(DType::f64);
-    }
+    // A dtype that an op is told is the one that the shadow replaces.
+    const std::vector<Attr> attrs = with_floating(node.attrs, DType::f64);
     const Tape::Mark mark = scratch_.mark();
     std::vector<Operand> operands;
     operands.reserve(inputs.size());
@@ -165,7 +145,7 @@ class Audit {
   void accumulated(AuditEntry& entry, const Tensor& recorded) const {
     const auto got = recorded.data<double>();
     const auto want = shadows_[entry.node].data<double>();
-    const double unit = ulp_of(DType::f32, largest(want));
+    const double unit = ulp_of(DType::f32, largest(shadows_[entry.node]));
     double worst = -1;
     for (std::size_t i = 0; i < got.size(); ++i) {
       const double error = distance(got[i], want[i]);
@@ -202,7 +182,7 @@ class Audit {
       }
     }
     const auto sizes = scale.data<double>();
-    const double most = kind == Kind::opaque ? largest(want) : 0;
+    const double most = kind == Kind::opaque ? largest(exact) : 0;
     for (std::size_t i = 0; i < got.size(); ++i) {
       const double of = std::max({std::fabs(want[i]), std::isfinite(sizes[i]) ? std::fabs(sizes[i]) : 0, most});
       // Beyond f32's range its infinity is right.

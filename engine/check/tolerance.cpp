@@ -5,6 +5,21 @@
 
 namespace ebb {
 
+double distance(double a, double b) {
+  if (a == b || (std::isnan(a) && std::isnan(b))) return 0;
+  const double d = std::fabs(a - b);
+  return std::isnan(d) ? std::numeric_limits<double>::infinity() : d;
+}
+
+double largest(const Tensor& x) {
+  double most = 0;
+  for (std::int64_t i = 0; i < x.numel(); ++i) {
+    const double magnitude = std::fabs(x.at(i));
+    if (std::isfinite(magnitude)) most = std::max(most, magnitude);
+  }
+  return most;
+}
+
 double ulp_of(DType dtype, double magnitude) {
   if (!is_floating(dtype) || !std::isfinite(magnitude)) return 0;
   magnitude = std::max(std::fabs(magnitude), smallest_normal(dtype));

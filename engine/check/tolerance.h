@@ -6,7 +6,7 @@
 // absolute: a value is right if |value - truth| <= bound.
 #pragma once
 
-#include <ebb/engine/tensor/dtype.h>
+#include <ebb/engine/tensor/tensor.h>
 
 #include <cstdint>
 #include <limits>
@@ -20,6 +20,12 @@ constexpr double epsilon(DType dtype) { return dtype == DType::f32 ? 0x1p-23 : d
 constexpr double smallest_normal(DType dtype) {
   return dtype == DType::f32 ? 0x1p-126 : dtype == DType::f64 ? std::numeric_limits<double>::min() : 0.0;
 }
+
+/// |a - b|: 0 for the same infinity or two NaN, infinite for one of them.
+double distance(double a, double b);
+
+/// The largest finite magnitude; 0 if there is none.
+double largest(const Tensor& x);
 
 /// One unit in the last place of a number of this magnitude.
 double ulp_of(DType dtype, double magnitude);

@@ -9,6 +9,8 @@
 #include <ebb/engine/tape/row.h>
 
 #include <array>
+#include <cstdint>
+#include <functional>
 #include <type_traits>
 
 namespace ebb::EBB_ISA {
@@ -16,6 +18,16 @@ namespace ebb::EBB_ISA {
 inline constexpr std::int64_t kPartials = 16;
 inline constexpr std::int64_t kBlock = 1024;  // elements of a run between two carries
 inline constexpr std::int64_t kRows = 16;     // rows of a column block between two carries
+
+/// `op` of two cells. Integers wrap around.
+template <class Op, class C>
+C wrapping(Op op, C a, C b) {
+  if constexpr (std::is_integral_v<C>) {
+    return static_cast<C>(op(static_cast<std::uint64_t>(a), static_cast<std::uint64_t>(b)));
+  } else {
+    return op(a, b);
+  }
+}
 
 /// The sum; other reductions that add derive from it.
 struct Sum {
@@ -29,7 +41,7 @@ struct Sum {
   }
   template <class C>
   static C merge(C a, C b) {
-    return a + b;
+    return wrapping(std::plus<>(), a, b);
   }
   template <class C>
   static C finish(C cell, std::int64_t) {

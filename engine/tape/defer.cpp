@@ -39,15 +39,14 @@ void Tape::demand(NodeId id, Demand& sum) const {
   }
   const Shape& shape = node.presence == Presence::lazy ? lazies_[node.lazy].shape() : node.value.shape();
   ++sum.sources;
-  if (loop_->empty()) return;
   sum.fits &= loop_->fits(shape);
 }
 
 // Adds the node to the open loop, if it is of a kind and size for it; runs the loop first if they do not go together.
 bool Tape::defer(Node& node, std::span<const NodeId> inputs, const Call& call) {
   const Row& row = *node.row;
-  const bool reduction = row.kind == Kind::reduction;
-  if (row.kernel || anomaly_ || (!reduction && row.kind != Kind::elementwise)) return false;
+  const bool reduction = row.is_loop_reduction();
+  if (anomaly_ || (!reduction && !row.is_step())) return false;
   const Shape shape = reduction ? nodes_[inputs[0]].value.shape() : node.value.shape();
   if (shape.numel() < kWorthwhile || node.value.numel() == 0) return false;
 
@@ -70,8 +69,10 @@ bool Tape::defer(Node& node, std::span<const NodeId> inputs, const Call& call) {
   // The operand is read as a whole: a broadcast is computed first.
   if (reduction && nodes_[inputs[0]].presence == Presence::lazy) return false;
   joins = joins && !loop_->empty();
-  for (const NodeId id : inputs) demand(id, all);
-  joins = joins && all.fits && loop_->has_room(all.steps + 1, all.sources);
+  if (joins) {
+    for (const NodeId id : inputs) demand(id, all);
+    joins = all.fits && loop_->has_room(all.steps + 1, all.sources);
+  }
   const IntList axes = reduction ? call.attrs().list("axes") : IntList{};
   if (reduction) joins = joins && loop_->can_reduce(axes);
   if (!joins) {
@@ -133,7 +134,7 @@ bool Tape::cheap(NodeId id) const {
   Demand sum;
   const auto walk = [&](const auto& self, NodeId at) -> bool {
     const Node& node = nodes_[at];
-    const bool step = node.row->kind == Kind::elementwise && !node.row->kernel && node.value.shape() == value.shape();
+    const bool step = node.row->is_step() && node.value.shape() == value.shape();
     if (!step || node.row->ulp > kCheapUlp || ++sum.steps > kCheapSteps) return false;
     for (std::size_t i = 0; i < node.inputs; ++i) {
       const NodeId from = input(node, i);

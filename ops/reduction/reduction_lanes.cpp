@@ -23,7 +23,7 @@ struct Product {
   }
   template <class C>
   static C merge(C a, C b) {
-    return a * b;
+    return wrapping(std::multiplies<>(), a, b);
   }
   template <class C>
   static C finish(C cell, std::int64_t) {

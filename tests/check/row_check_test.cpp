@@ -90,7 +90,8 @@ TEST(CheckRow, FindsABoundThatDoesNotHold) {
 TEST(CheckRow, FindsALaneThatWritesPastItsEnd) {
   static const LaneTable table{{[](const LaneCall& call) {
     for (std::int64_t i = 0; i < (call.n + 3) / 4 * 4; ++i) {  // whole packs of four
-      static_cast<float*>(call.out)[i] = static_cast<const float*>(call.in[0])[(call.steps & 1) != 0 ? i : 0];
+      static_cast<float*>(call.out)[i] =
+          static_cast<const float*>(call.in[0])[(call.steps & 1) != 0 && i < call.n ? i : 0];
     }
   }}};
   Row row = kTriple;

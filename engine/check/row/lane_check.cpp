@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::array<std::size_t, 19> kLengths{0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 35, 63, 65, 100};
 constexpr unsigned char kGuard = 0xA5;
+constexpr std::size_t kRoom = 64;  // of guards, a pack of the widest instruction set
 
 // Inputs of a lane: bool for a condition, T otherwise.
 template <class T>
@@ -85,7 +86,7 @@ class LaneCheck {
   // past it.
   bool call(Lane lane, const Inputs<T>& inputs, std::size_t n, unsigned steps) {
     ++calls_;
-    std::vector<unsigned char> out((n + 1) * size_, kGuard);
+    std::vector<unsigned char> out(n * size_ + kRoom, kGuard);
     lane(call_of(inputs, out.data(), n, steps));
     if (std::any_of(out.begin() + static_cast<std::ptrdiff_t>(n * size_), out.end(),
                     [](unsigned char c) { return c != kGuard; })) {
