@@ -1,12 +1,11 @@
 #include <ebb/engine/program/certify.h>
 
+#include <ebb/engine/check/tolerance.h>
 #include <ebb/engine/program/replay.h>
 #include <ebb/engine/random/philox.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 namespace ebb {
 namespace {
@@ -20,21 +19,12 @@ Tensor perturbed(const Tensor& x, double by, Random& random) {
 
 // In ulp of the largest element that `dtype` would hold there.
 double difference(const Tensor& got, const Tensor& want, DType dtype, std::int64_t& worst) {
-  double largest = 0;
-  for (std::int64_t i = 0; i < want.numel(); ++i) {
-    if (std::isfinite(want.at(i))) largest = std::max(largest, std::fabs(want.at(i)));
-  }
-  const double epsilon =
-      dtype == DType::f32 ? std::numeric_limits<float>::epsilon() : std::numeric_limits<double>::epsilon();
-  const double unit = (largest > 0 ? std::exp2(std::floor(std::log2(largest))) : 1) * epsilon;
+  const double unit = is_floating(dtype) ? ulp_of(dtype, largest(want)) : 1;
   double most = 0;
   for (std::int64_t i = 0; i < want.numel(); ++i) {
-    const double a = got.at(i);
-    const double b = want.at(i);
-    if (a == b || (std::isnan(a) && std::isnan(b))) continue;
-    const double d = std::fabs(a - b) / unit;
-    if (std::isnan(d) || d > most) {
-      most = std::isnan(d) ? std::numeric_limits<double>::infinity() : d;
+    const double error = distance(got.at(i), want.at(i)) / unit;
+    if (error > most) {
+      most = error;
       worst = i;
     }
   }

@@ -16,13 +16,12 @@ bool Compiler::fits(const Entry& entry, std::span<const TensorType> arguments) c
 
 std::string Compiler::reason(std::span<const TensorType> arguments) const {
   if (!last_) return "first call";
-  const auto text = [](const TensorType& type) { return fmt::format("{}{}", name(type.dtype), to_string(type.shape)); };
   if (arguments.size() != last_->arguments.size()) {
     return fmt::format("{} arguments, before {}", arguments.size(), last_->arguments.size());
   }
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     if (arguments[i] == last_->arguments[i]) continue;
-    return fmt::format("argument {} is {}, before {}", i, text(arguments[i]), text(last_->arguments[i]));
+    return fmt::format("argument {} is {}, before {}", i, to_string(arguments[i]), to_string(last_->arguments[i]));
   }
   return "a flag that the function asks for has changed, such as a module's training mode";
 }
@@ -53,7 +52,7 @@ Tensors Compiler::run(std::span<const Tensor> arguments) {
   return program_for(types).run(arguments);
 }
 
-const Program& Compiler::last() const {
+Program& Compiler::last() const {
   if (!last_) throw UsageError("compile: the function has not run yet, so there is no program.");
   return *last_->program;
 }

@@ -28,7 +28,7 @@ class Compiler {
   /// Why, a line for each trace: `argument 0 is f32[7, 64], before f32[60, 64]`.
   const std::vector<std::string>& reasons() const { return reasons_; }
   /// The program that ran last. Throws UsageError if none has.
-  const Program& last() const;
+  Program& last() const;
 
  private:
   struct Entry {

@@ -11,8 +11,6 @@
 namespace ebb {
 namespace {
 
-std::string type_text(const TensorType& type) { return fmt::format("{}{}", name(type.dtype), to_string(type.shape)); }
-
 class Explainer {
  public:
   explicit Explainer(const Program& program)
@@ -33,6 +31,16 @@ class Explainer {
   }
 
  private:
+  // How many products an element of a contraction sums: [M, K] and [K, N] hold K^2 times what [M, N] does.
+  double products(NodeId id) const {
+    const auto matrix = [&](NodeId of) {
+      const Shape& shape = traced_.type(of).shape();
+      return static_cast<double>(shape[shape.rank() - 2]) * static_cast<double>(shape[shape.rank() - 1]);
+    };
+    const double out = matrix(id);
+    return out == 0 ? 0 : std::sqrt(matrix(traced_.input(id, 0)) * matrix(traced_.input(id, 1)) / out);
+  }
+
   Explanation::Value value(NodeId id, const Shape& shape) const {
     const DType dtype = traced_.type(id).dtype();
     return {labels_.label(id), {shape, dtype}, static_cast<std::size_t>(shape.numel()) * size_of(dtype)};
@@ -69,13 +77,7 @@ class Explainer {
       out.writes.push_back(value(from.node, node.value.shape()));
       out.steps.push_back(fmt::format("{} = {}", labels_.label(from.node), labels_.formula(from.node)));
       out.flops = static_cast<double>(node.value.numel());
-      if (node.row->kind == Kind::contraction && node.inputs > 0) {
-        // Each element of the output is a sum of products as long as what is left of the first input.
-        const double k = static_cast<double>(traced_.type(traced_.input(from.node, 0)).numel()) *
-                         static_cast<double>(traced_.type(traced_.input(from.node, 1)).numel()) /
-                         std::max(1.0, static_cast<double>(node.value.numel()));
-        out.flops *= 2 * std::sqrt(k);
-      }
+      if (node.row->kind == Kind::contraction) out.flops *= 2 * products(from.node);
     }
     for (const auto& read : out.reads) out.bytes_read += read.bytes;
     for (const auto* list : {&out.writes, &out.reductions}) {
@@ -97,7 +99,7 @@ class Explainer {
 std::string list(const std::vector<Explanation::Value>& values) {
   std::string text;
   for (const auto& value : values) {
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", value.name, type_text(value.type));
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", value.name, to_string(value.type));
   }
   return text;
 }

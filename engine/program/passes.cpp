@@ -41,7 +41,7 @@ Traced fold(const Traced& traced, RewriteLog& log) {
 Traced sink_broadcasts(const Traced& traced, RewriteLog& log) {
   return rewrite(traced, [&](Rewriter& to, NodeId old) -> std::optional<NodeId> {
     const Node& node = traced.node(old);
-    if (node.row->kind != Kind::elementwise || node.row->kernel) return std::nullopt;
+    if (!node.row->is_step()) return std::nullopt;
     std::vector<NodeId> inputs;
     bool below = false;
     std::optional<Shape> shape = Shape{};

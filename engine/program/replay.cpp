@@ -3,19 +3,6 @@
 #include <ebb/engine/tape/structural.h>
 
 namespace ebb {
-namespace {
-
-// An attribute that holds a dtype says what a node gives: it is converted like everything else.
-void convert(std::vector<Attr>& attrs, DType floating) {
-  for (Attr& attr : attrs) {
-    if (attr.name != "dtype") continue;
-    std::int64_t* const value = std::get_if<std::int64_t>(&attr.value);
-    if (value && is_floating(DType(*value))) *value = static_cast<std::int64_t>(floating);
-  }
-}
-
-}  // namespace
-
 Replayed replay(const Traced& traced, Tape& tape, std::span<const Var> arguments, std::span<const Var> states,
                 std::optional<DType> floating) {
   const auto converted = [&](DType dtype) { return floating && is_floating(dtype) ? *floating : dtype; };
@@ -36,9 +23,8 @@ Replayed replay(const Traced& traced, Tape& tape, std::span<const Var> arguments
       for (std::size_t i = 0; i < node.inputs; ++i) {
         operands.emplace_back(vars[traced.tape->input(node, i)], node.where);
       }
-      std::vector<Attr> attrs(node.attrs.begin(), node.attrs.end());
-      if (floating) convert(attrs, *floating);
-      vars[id] = tape.record(*node.row, operands, attrs);
+      vars[id] = floating ? tape.record(*node.row, operands, with_floating(node.attrs, *floating))
+                          : tape.record(*node.row, operands, node.attrs);
     }
   }
   Replayed replayed;

@@ -9,10 +9,6 @@
 
 namespace ebb {
 
-bool is_step(const Node& node) { return node.row->kind == Kind::elementwise && !node.row->kernel; }
-
-bool is_loop_reduction(const Node& node) { return node.row->kind == Kind::reduction && !node.row->kernel; }
-
 NodeId base_of(const Traced& traced, NodeId id) {
   while (traced.node(id).row == &kReshape || traced.node(id).row == &kDetach) id = traced.input(id, 0);
   return id;
@@ -73,11 +69,11 @@ class Scheduler {
       const Node& node = traced_.node(id);
       for (std::size_t i = 0; i < node.inputs; ++i) {
         const NodeId input = traced_.tape->input(node, i);
-        const bool view = node.row == &kBroadcastTo || node.row == &kDetach || is_step(node);
+        const bool view = node.row == &kBroadcastTo || node.row == &kDetach || node.row->is_step();
         const bool reads_broadcast = node.row->reads_broadcast && traced_.node(input).row == &kBroadcastTo;
         if (view || reads_broadcast) continue;
         // A reduction reads every element of its operand: a broadcast has to be written out.
-        if (is_loop_reduction(node) && view_of(traced_, schedule_.stored, input).shape == shape(input)) continue;
+        if (node.row->is_loop_reduction() && view_of(traced_, schedule_.stored, input).shape == shape(input)) continue;
         store(base_of(traced_, input));
       }
     }
@@ -88,7 +84,7 @@ class Scheduler {
 
   // A node that a loop of `loop_shape` may hold as a step of its own.
   bool joinable(const View& view, const Shape& loop_shape) const {
-    return is_step(traced_.node(view.root)) && view.shape == loop_shape && shape(view.root) == loop_shape;
+    return traced_.node(view.root).row->is_step() && view.shape == loop_shape && shape(view.root) == loop_shape;
   }
 
   void place(NodeId id) {
@@ -99,12 +95,13 @@ class Scheduler {
       if (stored(id)) own_action(id, Action::Kind::copy);
       return;
     }
-    const bool loops = is_step(node) || (is_loop_reduction(node) && traced_.type(traced_.input(id, 0)).numel() > 0);
+    const bool loops =
+        node.row->is_step() || (node.row->is_loop_reduction() && traced_.type(traced_.input(id, 0)).numel() > 0);
     if (!loops || shape(id).numel() == 0) {
       own_action(id, Action::Kind::kernel);
       return;
     }
-    is_step(node) ? place_step(id) : place_reduction(id);
+    node.row->is_step() ? place_step(id) : place_reduction(id);
   }
 
   void own_action(NodeId id, Action::Kind kind) {

@@ -47,9 +47,5 @@ Schedule make_schedule(const Traced& traced);
 NodeId base_of(const Traced& traced, NodeId id);
 /// How a loop reads `id`: below broadcasts that are not stored, through reshapes.
 View view_of(const Traced& traced, const std::vector<bool>& stored, NodeId id);
-/// True if a loop can hold the node as a step.
-bool is_step(const Node& node);
-/// True if a loop can hold the node as a reduction.
-bool is_loop_reduction(const Node& node);
 
 }  // namespace ebb

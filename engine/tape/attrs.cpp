@@ -55,6 +55,15 @@ struct Print {
 
 }  // namespace
 
+std::vector<Attr> with_floating(std::span<const Attr> attrs, DType dtype) {
+  std::vector<Attr> out(attrs.begin(), attrs.end());
+  for (Attr& attr : out) {
+    std::int64_t* const value = std::get_if<std::int64_t>(&attr.value);
+    if (attr.name == "dtype" && value && is_floating(DType(*value))) *value = static_cast<std::int64_t>(dtype);
+  }
+  return out;
+}
+
 std::string to_string(const Attrs& attrs) {
   std::string out;
   for (const Attr& attr : attrs.all()) {

@@ -4,6 +4,7 @@
 // are one loop each. They live in place, without the heap, since a training step records them anew each time.
 #pragma once
 
+#include <ebb/engine/tensor/dtype.h>
 #include <ebb/engine/tensor/shape.h>
 
 #include <array>
@@ -14,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 namespace ebb {
 
@@ -78,6 +80,9 @@ class Attrs {
 
   std::span<const Attr> list_;
 };
+
+/// The same attributes, with `dtype` for every floating dtype among them.
+std::vector<Attr> with_floating(std::span<const Attr> attrs, DType dtype);
 
 /// `axes=[0], keepdim=false`.
 std::string to_string(const Attrs& attrs);

@@ -30,18 +30,6 @@ Vars sweep(Tape& tape, std::span<const SweepSeed> seeds, std::span<const NodeId>
   return out;
 }
 
-// Takes back what a failing sweep has recorded.
-template <class F>
-Vars guarded(Tape& tape, F&& f) {
-  const Tape::Mark mark = tape.mark();
-  try {
-    return f();
-  } catch (...) {
-    tape.rewind(mark);
-    throw;
-  }
-}
-
 Ids ids_of(Tape& tape, std::span<const Var> vars) {
   Ids ids;
   ids.reserve(vars.size());
@@ -131,7 +119,7 @@ Vars grad_ids(const Operand& y, std::span<const NodeId> wrt, const SweepOptions&
   Tape& tape = y.tape();
   const NodeId id = y.var().id();
   check_scalar(tape, id, "grad", y.where());
-  return guarded(tape, [&] {
+  return detail::all_or_nothing(tape, [&] {
     const SweepSeed seed{id, fitted(tape, "grad", "cotangent", id, Operand(1.0), y.where())};
     return sweep(tape, std::span(&seed, 1), wrt, 0, options, y.where());
   });
@@ -228,7 +216,7 @@ Vars pullback(const Operand& y, const Operand& cotangent, std::span<const Var> x
   Tape& tape = y.tape();
   const NodeId id = y.var().id();
   const Ids wrt = ids_of(tape, x);
-  return guarded(tape, [&] {
+  return detail::all_or_nothing(tape, [&] {
     const SweepSeed seed{id, fitted(tape, "pullback", "cotangent", id, cotangent, y.where())};
     return sweep(tape, std::span(&seed, 1), wrt, 0, options, y.where());
   });
@@ -243,7 +231,7 @@ Vars pullback(const VarList& y, const VarList& cotangents, const Wrt& x, const S
   if (y.size() == 0) throw UsageError(fmt::format("pullback: no y was given. ({})", to_string(y.where())));
   Tape& tape = y.list()[0].tape();
   check_count("pullback", "cotangent", cotangents.size(), y.size(), "results", y.where());
-  return guarded(tape, [&] {
+  return detail::all_or_nothing(tape, [&] {
     const Ids wrt = ids_of(tape, x.on(tape, y.where()));
     const Ids given = fitted(tape, "pullback", "cotangent", ids_of(tape, y.list()), cotangents.list(), y.where());
     return sweep(tape, seeds_of(y.list(), given), wrt, 0, options, y.where());
@@ -262,7 +250,7 @@ Var jvp(const Operand& y, const Var& x, const Operand& tangent, const SweepOptio
   Tape& tape = y.tape();
   const NodeId id = y.var().id();
   const Ids wrt = ids_of(tape, std::span(&x, 1));
-  return guarded(tape, [&] {
+  return detail::all_or_nothing(tape, [&] {
     const NodeId along = fitted(tape, "jvp", "tangent", wrt[0], tangent, y.where());
     return jvp_ids(tape, std::span(&id, 1), wrt, std::span(&along, 1), options, y.where());
   })[0];
@@ -274,7 +262,7 @@ Vars jvp(const VarList& y, const Wrt& x, const VarList& tangents, const SweepOpt
   if (y.size() == 0) throw UsageError(fmt::format("jvp: no y was given. ({})", to_string(y.where())));
   Tape& tape = y.list()[0].tape();
   check_count("jvp", "tangent", tangents.size(), x.size(), "inputs", y.where());
-  return guarded(tape, [&] {
+  return detail::all_or_nothing(tape, [&] {
     const Ids wrt = ids_of(tape, x.on(tape, y.where()));
     const Ids along = fitted(tape, "jvp", "tangent", wrt, tangents.list(), y.where());
     return jvp_ids(tape, ids_of(tape, y.list()), wrt, along, options, y.where());
@@ -285,7 +273,7 @@ Var hvp(const Operand& y, const Var& x, const Operand& v, const SweepOptions& op
   Tape& tape = y.tape();
   check_scalar(tape, y.var().id(), "hvp", y.where());
   const Ids wrt = ids_of(tape, std::span(&x, 1));
-  return guarded(tape, [&] {
+  return detail::all_or_nothing(tape, [&] {
     const NodeId vector = fitted(tape, "hvp", "vector", wrt[0], v, y.where());
     return hvp_ids(y, wrt, std::span(&vector, 1), options);
   })[0];
@@ -297,7 +285,7 @@ Vars hvp(const Operand& y, const Wrt& x, const VarList& v, const SweepOptions& o
   Tape& tape = y.tape();
   check_scalar(tape, y.var().id(), "hvp", y.where());
   check_count("hvp", "vector", v.size(), x.size(), "inputs", y.where());
-  return guarded(tape, [&] {
+  return detail::all_or_nothing(tape, [&] {
     const Ids wrt = ids_of(tape, x.on(tape, y.where()));
     return hvp_ids(y, wrt, fitted(tape, "hvp", "vector", wrt, v.list(), y.where()), options);
   });

@@ -5,6 +5,8 @@
 
 namespace ebb {
 
+std::string to_string(const TensorType& type) { return fmt::format("{}{}", name(type.dtype), to_string(type.shape)); }
+
 std::string_view name(Kind kind) {
   constexpr std::string_view kNames[] = {"source",   "elementwise", "reduction", "scan",
                                          "movement", "contraction", "opaque"};

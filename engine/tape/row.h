@@ -39,6 +39,8 @@ struct TensorType {
   DType dtype = DType::f32;
   bool operator==(const TensorType&) const = default;
 };
+/// `f32[32, 10]`.
+std::string to_string(const TensorType& type);
 
 /// The call that a type rule judges. Its fail functions add the op, the inputs and the place to the author's words.
 class Call {
@@ -276,6 +278,10 @@ struct Row {
   lane::Symbol (*expression)(std::span<const lane::Symbol> inputs) = nullptr;  // the lambda prints itself
   long double (*oracle)(const long double* inputs) = nullptr;                  // the lambda in long double
   std::vector<Example> (*examples)() = nullptr;                                // for rows that are not elementwise
+
+  /// Whether a loop can hold it, as a step or as a reduction: its lanes or its reducer say it all.
+  bool is_step() const { return kind == Kind::elementwise && !kernel; }
+  bool is_loop_reduction() const { return kind == Kind::reduction && !kernel; }
 
   bool operator==(const Row& other) const { return this == &other; }
 };

@@ -136,23 +136,20 @@ Var Tape::constant(double value, DType dtype) {
 }
 
 Var Tape::record(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs) {
-  check_thread();
-  const Mark before = mark();
-  try {
-    return record_checked(row, operands, attrs);
-  } catch (...) {
-    cut(before);  // literals that were recorded on the way, or the node that anomaly mode has refused
-    throw;
-  }
+  return record_or_cut(row, operands, attrs, nullptr);
 }
 
 Var Tape::record_known(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs, Tensor value) {
+  return record_or_cut(row, operands, attrs, &value);
+}
+
+Var Tape::record_or_cut(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs, Tensor* known) {
   check_thread();
   const Mark before = mark();
   try {
-    return record_checked(row, operands, attrs, &value);
+    return record_checked(row, operands, attrs, known);
   } catch (...) {
-    cut(before);
+    cut(before);  // literals that were recorded on the way, or the node that anomaly mode has refused
     throw;
   }
 }
@@ -246,7 +243,7 @@ NodeId Tape::find_equal(const Row& row, std::span<const NodeId> inputs, std::spa
 void Tape::compute(Node& node, std::span<const NodeId> inputs, const Call& call) {
   const Row& row = *node.row;
   if (defer(node, inputs, call)) return;
-  if (row.kind == Kind::elementwise && !row.kernel) {
+  if (row.is_step()) {
     std::array<Source, 4> sources;
     bool lazy = false;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -272,7 +269,7 @@ void Tape::compute(Node& node, std::span<const NodeId> inputs, const Call& call)
     const Node& in = nodes_[inputs[0]];
     make_lazy(node, in.presence == Presence::lazy ? lazies_[in.lazy] : value(inputs[0]));
     return;
-  } else if (row.kind == Kind::reduction && !row.kernel) {
+  } else if (row.is_loop_reduction()) {
     run_reduction(row, value(inputs[0]), call.attrs().list("axes"), node.value);
   } else if (row.kind == Kind::scan && !row.kernel) {
     std::array<const Tensor*, 2> in{};

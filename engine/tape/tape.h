@@ -286,8 +286,8 @@ class Tape {
   [[noreturn]] void fail_stale(const Var& var) const;
   void check_thread() const;
   NodeId append(Node node, std::span<const NodeId> inputs, std::span<const Attr> attrs);
-  Var record_checked(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs,
-                     Tensor* known = nullptr);
+  Var record_or_cut(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs, Tensor* known);
+  Var record_checked(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs, Tensor* known);
   void check_literal(const Row& row, const Operand& operand, DType dtype) const;
   NodeId find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const;
   void compute(Node& node, std::span<const NodeId> inputs, const Call& call);
@@ -373,6 +373,18 @@ class Finally {
  private:
   F f_;
 };
+
+/// Runs f; if it throws, takes back what it has recorded.
+template <class F>
+auto all_or_nothing(Tape& tape, F&& f) {
+  const Tape::Mark mark = tape.mark();
+  try {
+    return f();
+  } catch (...) {
+    tape.rewind(mark);
+    throw;
+  }
+}
 
 }  // namespace detail
 

@@ -24,7 +24,6 @@ const KnownRows& known_rows() {
                               .neg = *find_row("neg"),
                               .square = *find_row("square"),
                               .reciprocal = *find_row("reciprocal"),
-                              .sqrt = *find_row("sqrt"),
                               .mean = *find_row("mean")};
   return rows;
 }
@@ -77,8 +76,6 @@ bool Formulas::is_mean(NodeId id, NodeId x, unsigned axes) const {
   const double n = static_cast<double>(from.numel()) / static_cast<double>(sum.value.numel());
   return (axes_of(from) & ~axes_of(p.factors[0])) == axes && std::abs(p.k * n - 1) < 1e-12;
 }
-
-bool Formulas::is_whole(NodeId id) const { return std::ranges::find(whole_, id) != whole_.end(); }
 
 Product Formulas::product(NodeId id) const {
   const KnownRows& rows = known_rows();

@@ -11,6 +11,7 @@
 #include <ebb/engine/program/rewriter.h>
 
 #include <span>
+#include <unordered_set>
 #include <vector>
 
 namespace ebb {
@@ -49,14 +50,14 @@ class Formulas {
   std::vector<Product> terms(NodeId id) const;
 
   /// Nodes that are in memory in any case, since a kernel reads them, are factors as they are.
-  void keep_whole(NodeId id) { whole_.push_back(id); }
+  void keep_whole(NodeId id) { whole_.insert(id); }
 
  private:
-  bool is_whole(NodeId id) const;
+  bool is_whole(NodeId id) const { return whole_.contains(id); }
   std::vector<Product> distributed(const Product& p) const;
 
   const Tape& tape_;
-  std::vector<NodeId> whole_;
+  std::unordered_set<NodeId> whole_;
 };
 
 /// The same of a graph that is being rebuilt, to which it adds.

@@ -155,7 +155,7 @@ class Compiled {
   std::size_t traces() const { return compiler_ ? compiler_->traces() : 0; }
   std::vector<std::string> reasons() const { return compiler_ ? compiler_->reasons() : std::vector<std::string>(); }
   /// The program that ran last. Throws UsageError if none has.
-  const Program& program() const {
+  Program& program() const {
     if (!compiler_) throw UsageError("compile: the function has not run yet, so there is no program.");
     return compiler_->last();
   }

@@ -8,14 +8,12 @@ namespace ebb {
 
 struct KnownRows {
   const Row& add = kAdd;
-  const Row& sum = kSum;
   const Row& sub;
   const Row& mul;
   const Row& div;
   const Row& neg;
   const Row& square;
   const Row& reciprocal;
-  const Row& sqrt;
   const Row& mean;
 };
 const KnownRows& known_rows();

@@ -14,7 +14,7 @@ std::vector<bool> kernel_inputs(const Traced& traced) {
   const std::vector<bool> live = live_nodes(traced);
   for (NodeId id = 0; id < read.size(); ++id) {
     const Node& node = traced.node(id);
-    const bool loops = (node.row->kind == Kind::elementwise || node.row->kind == Kind::reduction) && !node.row->kernel;
+    const bool loops = node.row->is_step() || node.row->is_loop_reduction();
     const bool view = node.row == &kReshape || node.row == &kBroadcastTo || node.row == &kDetach;
     if (!live[id] || loops || view) continue;
     for (std::size_t i = 0; i < node.inputs; ++i) read[traced.input(id, i)] = true;

@@ -160,21 +160,9 @@ bool records(const Tape& tape, const JacobianOptions& options) {
   return options.keep || tape.mode() == Tape::Mode::trace;
 }
 
-// Takes back what a failing call has recorded.
-template <class F>
-auto guarded(Tape& tape, F&& f) {
-  const Tape::Mark mark = tape.mark();
-  try {
-    return f();
-  } catch (...) {
-    tape.rewind(mark);
-    throw;
-  }
-}
-
 Vars jacobian_of(const Operand& y, const Wrt& wrt, const JacobianOptions& options) {
   Tape& tape = y.tape();
-  return guarded(tape, [&] {
+  return detail::all_or_nothing(tape, [&] {
     const Vars x = wrt.on(tape, y.where());
     std::vector<Block> blocks = Sweeps(y, x, records(tape, options), options.unused, "jacobian", y).run();
     Vars out;
@@ -185,7 +173,7 @@ Vars jacobian_of(const Operand& y, const Wrt& wrt, const JacobianOptions& option
 
 std::vector<Vars> hessian_of(const Operand& y, const Wrt& wrt, const JacobianOptions& options) {
   Tape& tape = y.tape();
-  return guarded(tape, [&] {
+  return detail::all_or_nothing(tape, [&] {
     const Vars x = wrt.on(tape, y.where());
     const Tape::Mark mark = tape.mark();
     const bool record = records(tape, options);

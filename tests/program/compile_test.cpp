@@ -2,8 +2,6 @@
 #include <ebb/ebb.h>
 #include <gtest/gtest.h>
 
-#include <thread>
-
 #include "tests/program/support.h"
 #include "tests/support/thrown.h"
 
@@ -101,7 +99,7 @@ TEST(Compile, ARunThatFailsLeavesEveryStateAsItWas) {
 TEST(Compile, AProgramRefusesArgumentsOfOtherTypes) {
   auto f = compile([](Var x) { return sum(x); });
   f(vector({1, 2}));
-  Program& program = const_cast<Program&>(f.program());
+  Program& program = f.program();
   const std::vector<Tensor> wrong{vector({1, 2, 3})};
   EXPECT_EQ(
       thrown<ShapeError>([&] { program.run(wrong); }),
