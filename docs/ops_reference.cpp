@@ -267,8 +267,8 @@ class Page {
     const std::vector<std::string> names = input_names(row, &d, count);
     if (row.expression) {
       std::vector<lane::Symbol> symbols;
-      for (const std::string& name : names) symbols.push_back({name});
-      line("formula", code(row.expression(symbols).text));
+      for (const std::string& name : names) symbols.push_back(lane::Symbol::name(name));
+      line("formula", code(row.expression(symbols).text()));
     }
     const auto shapes = d.fields.find("Shapes");
     const std::string elementwise = count == 1 ? names[0] + " [...] -> the same" : joined(names, ", ") + " broadcast";

@@ -15,7 +15,7 @@ lane::Symbol literal(const Tensor& value) {
   std::string text =
       value.dtype() == DType::boolean ? (value.at(0) != 0 ? "true" : "false") : fmt::format("{}", value.at(0));
   if (value.dtype() == DType::f32) text = fmt::format("{}", static_cast<float>(value.at(0)));
-  return {text, text.starts_with('-') ? 4 : 9};
+  return lane::Symbol::name(text);
 }
 
 }  // namespace
@@ -26,10 +26,14 @@ Labels::Labels(const Tape& tape, const std::vector<bool>& shown)
       first_(tape.size(), kNoEntry),
       uses_(tape.size()),
       folded_(tape.size(), kNoNode),
-      formulas_(tape.size()) {
+      formulas_(tape.size()),
+      formula_texts_(tape.size()) {
   index_names();
   fold(shown);
-  for (NodeId id = 0; id < tape_.size(); ++id) formulas_[id] = formula_of(id);
+  for (NodeId id = 0; id < tape_.size(); ++id) {
+    formulas_[id] = formula_of(id);
+    formula_texts_[id] = formulas_[id].text();
+  }
 }
 
 void Labels::index_names() {
@@ -53,7 +57,7 @@ bool Labels::is_literal(NodeId id) const { return tape_.node(id).row == &kConsta
 
 std::string Labels::label(NodeId id) const {
   if (first_[id] != kNoEntry) return texts_[first_[id]];
-  return is_literal(id) ? literal(tape_.node(id).value).text : fmt::format("%{}", id);
+  return is_literal(id) ? literal(tape_.node(id).value).word : fmt::format("%{}", id);
 }
 
 // An unnamed node that only one other uses is spelled out in that one's formula if both belong to one derivative rule,
@@ -88,8 +92,8 @@ bool Labels::mentions_once(const Row& row, std::size_t slot) {
   const auto [place, fresh] = once_.try_emplace({&row, slot}, false);
   if (fresh) {
     std::vector<lane::Symbol> probe(static_cast<std::size_t>(row.arity));
-    probe[slot].text = "\x01";
-    place->second = std::ranges::count(row.expression(probe).text, '\x01') == 1;
+    probe[slot].word = "\x01";
+    place->second = std::ranges::count(row.expression(probe).text(), '\x01') == 1;
   }
   return place->second;
 }
@@ -142,11 +146,11 @@ lane::Symbol Labels::operand(NodeId id, std::size_t slot) {
   const NodeId in = tape_.input(tape_.node(id), slot);
   if (is_literal(in)) return literal(tape_.node(in).value);
   if (folded_[in] == id) {
-    if (formulas_[in].text.size() <= kLongestPart) return formulas_[in];
+    if (formula_texts_[in].size() <= kLongestPart) return formulas_[in];
     folded_[in] = kNoNode;
   }
   const std::uint32_t entry = known_as(id, slot);
-  return {entry == kNoEntry ? fmt::format("%{}", in) : qualified(entry, tape_.node(id).scope)};
+  return lane::Symbol::name(entry == kNoEntry ? fmt::format("%{}", in) : qualified(entry, tape_.node(id).scope));
 }
 
 lane::Symbol Labels::formula_of(NodeId id) {
@@ -156,18 +160,12 @@ lane::Symbol Labels::formula_of(NodeId id) {
   std::vector<lane::Symbol> operands(node.inputs);
   for (std::size_t i = 0; i < operands.size(); ++i) operands[i] = operand(id, i);
   if (node.row->expression) return node.row->expression(operands);
-  std::string arguments;
-  for (const lane::Symbol& symbol : operands) {
-    if (!arguments.empty()) arguments += ", ";
-    arguments += symbol.text;
-  }
   for (const Attr& attr : node.attrs) {
     const bool* flag = std::get_if<bool>(&attr.value);
     if (flag && !*flag) continue;
-    if (!arguments.empty()) arguments += ", ";
-    arguments += to_string(Attrs(std::span(&attr, 1)));
+    operands.push_back(lane::Symbol::name(to_string(Attrs(std::span(&attr, 1)))));
   }
-  return lane::prefix(node.row->name, arguments);
+  return lane::Symbol::call(node.row->name, std::move(operands));
 }
 
 }  // namespace ebb::detail

@@ -31,7 +31,7 @@ class Labels {
   /// The node's first name, its number, or the value of a literal.
   std::string label(NodeId id) const;
 
-  const std::string& formula(NodeId id) const { return formulas_[id].text; }
+  const std::string& formula(NodeId id) const { return formula_texts_[id]; }
   NodeId folded_into(NodeId id) const { return folded_[id]; }
   std::uint32_t uses(NodeId id) const { return uses_[id]; }
 
@@ -67,6 +67,7 @@ class Labels {
   std::vector<std::uint32_t> uses_;
   std::vector<NodeId> folded_;
   std::vector<lane::Symbol> formulas_;
+  std::vector<std::string> formula_texts_;
   std::unordered_map<Key, std::vector<std::uint32_t>, KeyHash> cotangents_;
   std::unordered_map<NodeId, std::uint32_t> summand_;            // of a sum of contributions: which of them it added
   std::unordered_map<std::string_view, std::uint32_t> bearers_;  // how many entries share a text, over all scopes

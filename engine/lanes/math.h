@@ -1,9 +1,9 @@
 // The vocabulary of elementwise lambdas: what each function means on a pack, on a scalar and on a symbol.
 //
-// On a symbol a function prints itself, on a scalar (the oracle's long double) it is <cmath>'s, and on a pack it is
-// written out here in + - * / and selections (pack_math.h), without fused multiply-adds: so even exp has the same bits
-// on every instruction set. Lambdas call these qualified, lane::exp(x): an unqualified call would find the functions
-// that the pack's own library has, which are less exact.
+// On a symbol a function writes itself down, on a scalar (the oracle's long double) it is <cmath>'s, and on a pack it
+// is written out here in + - * / and selections (pack_math.h), without fused multiply-adds: so even exp has the same
+// bits on every instruction set. Lambdas call these qualified, lane::exp(x): an unqualified call would find the
+// functions that the pack's own library has, which are less exact.
 #pragma once
 
 #include <ebb/engine/lanes/symbol.h>
@@ -40,7 +40,8 @@ template <Value X>
 X lit(const X&, double value) {
   if constexpr (Printed<X>) {
     char text[32];
-    return Symbol{std::string(text, std::to_chars(text, text + sizeof text, value).ptr)};
+    return Symbol{
+        Symbol::Op::literal, std::string(text, std::to_chars(text, text + sizeof text, value).ptr), value, {}};
   } else if constexpr (Scalar<X>) {
     return static_cast<X>(value);
   } else {
@@ -76,7 +77,7 @@ auto differ(const X& a, const X& b) {
 template <Value X>
 X both(const X& a, const X& b) {
   if constexpr (Printed<X>)
-    return infix(a, "&&", b, 1, 2);
+    return symbol_of(Symbol::Op::both, a, b);
   else if constexpr (Packed<X>)
     return a & b;
   else
@@ -85,7 +86,7 @@ X both(const X& a, const X& b) {
 template <Value X>
 X either(const X& a, const X& b) {
   if constexpr (Printed<X>)
-    return infix(a, "||", b, 0, 1);
+    return symbol_of(Symbol::Op::either, a, b);
   else if constexpr (Packed<X>)
     return a | b;
   else
@@ -94,7 +95,7 @@ X either(const X& a, const X& b) {
 template <Value X>
 X opposite(const X& a) {
   if constexpr (Printed<X>)
-    return {"!" + within(a, 5), 5};
+    return symbol_of(Symbol::Op::opposite, a);
   else if constexpr (Packed<X>)
     return a ^ X(1);
   else
@@ -105,7 +106,7 @@ X opposite(const X& a) {
 template <Value X, class OnPack, class OnScalar>
 X called(std::string_view name, const X& x, OnPack on_pack, OnScalar on_scalar) {
   if constexpr (Printed<X>) {
-    return prefix(name, x.text);
+    return Symbol::call(name, {x});
   } else if constexpr (Packed<X>) {
     return on_pack(x);
   } else {
@@ -206,7 +207,7 @@ X erf(const X& x) {
 template <Value X>
 X pow(const X& x, const X& y) {
   if constexpr (Printed<X>) {
-    return prefix("pow", x.text + ", " + y.text);
+    return Symbol::call("pow", {x, y});
   } else if constexpr (Packed<X>) {
     return PackMath<X>::pow(x, y);
   } else {

@@ -5,6 +5,7 @@
 // length.
 #pragma once
 
+#include <ebb/engine/lanes/fold.h>
 #include <ebb/engine/lanes/pack.h>
 #include <ebb/engine/tape/row.h>
 
@@ -17,7 +18,7 @@ namespace ebb::EBB_ISA {
 
 inline constexpr std::int64_t kPartials = 16;
 inline constexpr std::int64_t kBlock = 1024;  // elements of a run between two carries
-inline constexpr std::int64_t kRows = 16;     // rows of a column block between two carries
+inline constexpr std::int64_t kRows = 64;     // rows of a column block between two carries
 
 /// `op` of two cells. Integers wrap around.
 template <class Op, class C>
@@ -30,15 +31,7 @@ C wrapping(Op op, C a, C b) {
 }
 
 /// The sum; other reductions that add derive from it.
-struct Sum {
-  template <class T>
-  static constexpr T init() {
-    return T(0);
-  }
-  template <class A>
-  static A step(const A& acc, const A& x) {
-    return acc + x;
-  }
+struct Sum : lane::Adds {
   template <class C>
   static C merge(C a, C b) {
     return wrapping(std::plus<>(), a, b);
@@ -161,7 +154,11 @@ struct Reduce {
       }
       for (int g = 0; g < kSide && k < n; ++g) take_rest(x + g * apart, n, n - k, acc[g]);
     }
-    for (int g = 0; g < kSide; ++g) carry(acc[g], cell[g * cell_step]);
+    for (int g = 0; g < kSide; ++g) {
+      alignas(64) T partial[kPartials];
+      for (std::int64_t p = 0; p < kPacks; ++p) acc[g][p].store_aligned(partial + p * kW);
+      carry(partial, cell[g * cell_step]);
+    }
   }
 
   // The last `rest` of m elements.
@@ -182,9 +179,7 @@ struct Reduce {
   }
 
   // A fixed tree, in the carry's type.
-  static void carry(const Pack<T>* acc, Cell& total) {
-    alignas(64) T partial[kPartials];
-    for (std::int64_t p = 0; p < kPacks; ++p) acc[p].store_aligned(partial + p * kW);
+  static void carry(const T* partial, Cell& total) {
     Cell tree[kPartials];
     for (std::int64_t j = 0; j < kPartials; ++j) tree[j] = static_cast<Cell>(partial[j]);
     for (std::int64_t half = kPartials / 2; half > 0; half /= 2) {
@@ -230,7 +225,19 @@ struct Reduce {
     }
     alignas(64) T lane[kTile * kW];
     for (int t = 0; t < kTile; ++t) acc[t].store_aligned(lane + t * kW);
-    for (std::int64_t i = 0; i < kTile * kW; ++i) carry[i] = R::merge(carry[i], static_cast<Cell>(lane[i]));
+    carry_lanes(lane, kTile * kW, carry);
+  }
+
+  [[gnu::always_inline]] static void carry_lanes(const T* lane, std::int64_t n, Cell* cell) {
+    for (std::int64_t i = 0; i < n; ++i) cell[i] = R::merge(cell[i], static_cast<Cell>(lane[i]));
+  }
+  static void carry_columns(const void* const* accumulators, std::int64_t, std::int64_t n, void* cells) {
+    carry_lanes(static_cast<const T*>(accumulators[0]), n, static_cast<Cell*>(cells));
+  }
+  static void carry_runs(const void* const* accumulators, std::int64_t, std::int64_t n, std::int64_t cell_step,
+                         void* cells) {
+    const T* const partials = static_cast<const T*>(accumulators[0]);
+    for (std::int64_t i = 0; i < n; ++i) carry(partials + i * kPartials, static_cast<Cell*>(cells)[i * cell_step]);
   }
 
   static void merge(void* cells, const void* others, std::int64_t n) {
@@ -244,7 +251,7 @@ struct Reduce {
     for (std::int64_t i = 0; i < n; ++i) static_cast<T*>(out)[i] = static_cast<T>(R::finish(a[i], count));
   }
 
-  static constexpr Reducer kReducer{init, run, columns, merge, finish};
+  static constexpr Reducer kReducer{init, run, columns, merge, finish, 1, carry_columns, carry_runs};
 };
 
 template <class R, bool integers>

@@ -1,10 +1,11 @@
 #include <ebb/engine/loop/elementwise.h>
+#include <ebb/engine/loop/generated.h>
 #include <ebb/engine/loop/loop.h>
 #include <ebb/engine/loop/plan.h>
 #include <ebb/engine/loop/reduction.h>
+#include <ebb/engine/loop/scratch.h>
 
 #include <algorithm>
-#include <atomic>
 #include <utility>
 
 namespace ebb {
@@ -22,7 +23,11 @@ struct Loop::Place {
   std::array<std::int64_t, kMaxSources> source_offset;
 };
 
+Loop::Loop() = default;
+Loop::~Loop() = default;
+
 void Loop::clear() {
+  generated_.reset();
   for (std::size_t i = 0; i < sources_; ++i) source_[i].tensor = Tensor();
   steps_ = sources_ = reductions_ = 0;
   axes_.reset();
@@ -55,12 +60,14 @@ Loop::Operand Loop::add_source(const Tensor& tensor) {
     if (source_[i].tensor.shares_buffer_with(tensor) && source_[i].tensor.shape() == tensor.shape()) return {false, i};
   }
   source_[sources_].tensor = tensor;
+  source_[sources_].data = tensor.raw();
   return {false, sources_++};
 }
 
 Loop::Operand Loop::add_step(const Row& row, std::span<const Operand> operands, DType lane_dtype, DType dtype) {
   Step& step = step_[steps_];
   step = Step{};
+  step.row = &row;
   step.lane = lane_of(row, lane_dtype);
   step.arity = operands.size();
   for (std::size_t k = 0; k < operands.size(); ++k) {
@@ -76,7 +83,7 @@ Loop::Operand Loop::add_step(const Row& row, std::span<const Operand> operands, 
 std::size_t Loop::add_reduction(const Row& row, Operand operand, DType dtype, const IntList& axes) {
   axes_ = axes;
   const std::int64_t size = static_cast<std::int64_t>(size_of(dtype));
-  reduction_[reductions_] = {reducer_of(row, dtype), operand, size, size, nullptr, sources_};
+  reduction_[reductions_] = {&row, reducer_of(row, dtype), operand, size, size, nullptr, sources_};
   return reductions_++;
 }
 
@@ -220,7 +227,7 @@ void Loop::spread(const Place& at, std::byte* scratch) const {
     const Source& source = source_[i];
     if (!source.spread) continue;
     with_type(source.tensor.dtype(), [&]<class T>(std::type_identity<T>) {
-      const T* const from = reinterpret_cast<const T*>(source.tensor.raw()) + at.source_offset[i];
+      const T* const from = reinterpret_cast<const T*>(source.data) + at.source_offset[i];
       T* to = reinterpret_cast<T*>(scratch + source.scratch);
       for (std::int64_t plane = 0; plane < (source.plane != 0 ? at.planes : 1); ++plane) {
         for (std::int64_t row = 0; row < at.rows; ++row) {
@@ -255,7 +262,7 @@ void Loop::compute(const Place& at, std::byte* scratch) const {
           set(scratch + source.scratch, at.n, source.plane != 0 ? at.n * at.rows : 0);
         } else if (!operand.is_step) {
           const Source& source = source_[operand.index];
-          set(source.tensor.raw() + at.source_offset[operand.index] * size, source.row, source.plane);
+          set(source.data + at.source_offset[operand.index] * size, source.row, source.plane);
         } else if (const Step& from = step_[operand.index]; in_scratch(from)) {
           set(scratch + from.scratch, at.n, at.n * at.rows);
         } else {
@@ -277,28 +284,14 @@ void Loop::compute(const Place& at, std::byte* scratch) const {
   }
 }
 
-namespace {
-
-// A block's results that nobody keeps: a part for each range of a parallel loop. The caller holds them all, so that it
-// does not matter to the memory in use which threads come in time.
-class Scratch {
- public:
-  explicit Scratch(std::size_t bytes) : bytes_(bytes) {
-    thread_local CachedVector<std::byte> memory;
-    const std::size_t all = bytes * static_cast<std::size_t>(threads());
-    if (memory.size() < all) memory.resize(all);
-    next_ = memory.data();
-  }
-  std::byte* take() { return next_.fetch_add(static_cast<std::ptrdiff_t>(bytes_), std::memory_order_relaxed); }
-
- private:
-  std::size_t bytes_;
-  std::atomic<std::byte*> next_;
-};
-
-}  // namespace
+bool Loop::generate() {
+  mark_used();
+  generated_ = Generated::make(*this);
+  return is_generated();
+}
 
 void Loop::run() {
+  if (generated_ && generated_->run(*this)) return;
   if (!mark_used()) return;
   stream_ = false;
   for (std::size_t i = 0; i < steps_; ++i) {
@@ -392,8 +385,7 @@ void Loop::run_cut(const Plan& plan) {
     if (!reduction.place) continue;
     for (std::size_t k = 0; k < r && reduction.accumulates == r; ++k) {
       const Reduction& other = reduction_[k];
-      const bool same_operand =
-          other.operand.is_step == reduction.operand.is_step && other.operand.index == reduction.operand.index;
+      const bool same_operand = other.operand == reduction.operand;
       if (other.place && same_operand && other.reducer->run == reduction.reducer->run) reduction.accumulates = k;
     }
     if (reduction.accumulates == r) {
@@ -417,7 +409,7 @@ void Loop::run_cut(const Plan& plan) {
           reduce_block(*reduction.reducer, cut, block, x, reduction.size, row, plane, carry_of(r));
         };
         if (!reduction.operand.is_step) {
-          take(source_[reduction.operand.index].tensor.raw() + at.offset * reduction.size, row_, plane_);
+          take(source_[reduction.operand.index].data + at.offset * reduction.size, row_, plane_);
         } else if (const Step& step = step_[reduction.operand.index]; in_scratch(step)) {
           take(scratch + step.scratch, at.n, at.n * at.rows);
         } else {

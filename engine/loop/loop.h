@@ -2,12 +2,14 @@
 //
 // Memory is what costs: ten ops over a large tensor, one after the other, read and write it thirty times. A loop brings
 // each operand in once, runs every op's lanes on a block while it is near, and writes only what someone keeps. The
-// lanes and the cuts are those of the ops run one by one, and so are the bits of the results.
+// lanes and the cuts are those of the ops run one by one, and so are the bits of the results. A loop that will run
+// often can have code made for it (generated.h), with the same bits again.
 #pragma once
 
 #include <ebb/engine/tape/row.h>
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -21,10 +23,14 @@ struct Cut;
 struct LoopOperand {
   bool is_step = false;
   std::size_t index = 0;
+  bool operator==(const LoopOperand&) const = default;
 };
 
 class Loop {
  public:
+  Loop();
+  ~Loop();
+
   static constexpr std::size_t kMaxSteps = 24;
   static constexpr std::size_t kMaxSources = 24;
   static constexpr std::size_t kMaxReductions = 8;
@@ -63,20 +69,29 @@ class Loop {
   void store(std::size_t step, std::byte* place) { step_[step].place = place; }
   void store_reduction(std::size_t reduction, void* place) { reduction_[reduction].place = place; }
 
-  /// Gives a source other elements, of the same shape and dtype.
-  void bind(std::size_t source, const Tensor& tensor) { source_[source].tensor = tensor; }
+  /// Gives a source other elements, of the same shape and dtype; they are the caller's.
+  void bind(std::size_t source, const std::byte* data) { source_[source].data = data; }
+
+  /// Makes code for the loop as it stands, whose shapes then must not change: sources may be abstract, and whatever
+  /// will be stored has a place, if only any. False if the loop holds something that there is no code for: then it is
+  /// interpreted.
+  bool generate();
+  bool is_generated() const { return generated_ != nullptr; }
 
   void run();
 
  private:
+  class Generated;
   struct Source {
     Tensor tensor;
+    const std::byte* data = nullptr;
     Strides strides{};
     std::int64_t row = 0, plane = 0;  // from one to the next, in elements
     bool spread = false;              // repeated along short rows: a block's rows of it are written out once
     std::size_t scratch = 0;          // where, then
   };
   struct Step {
+    const Row* row = nullptr;
     Lane lane = nullptr;
     std::array<Operand, LaneCall::kMaxArity> operands{};
     std::size_t arity = 0;
@@ -89,6 +104,7 @@ class Loop {
     std::size_t sources = 0;  // how many there were when it came
   };
   struct Reduction {
+    const Row* row = nullptr;
     const Reducer* reducer = nullptr;
     Operand operand;
     std::int64_t size = 0;
@@ -122,6 +138,7 @@ class Loop {
   std::size_t scratch_bytes_ = 0;
   std::int64_t row_ = 0, plane_ = 0;  // of a whole operand, from one to the next
   bool stream_ = false;
+  std::unique_ptr<Generated> generated_;
 };
 
 }  // namespace ebb

@@ -99,7 +99,7 @@ Cut::Cut(const Plan& p, std::int64_t elements) : plan(p) {
                elements <= kNear;
   one_run = plan.inner_reduced() && plan.outer_reduced() == 1;
   runs = one_run ? (plan.inner() + kRunBlock - 1) / kRunBlock : plan.outer_reduced();
-  grain = plan.inner_reduced() ? 1 : std::min(kRowBlock, runs);
+  grain = plan.inner_reduced() ? 1 : std::min(kRowGrain, runs);
   chunks = by_columns || plan.outer_kept() >= kMaxChunks
                ? 1
                : std::clamp<std::int64_t>(elements / kChunkWork, 1, kMaxChunks);

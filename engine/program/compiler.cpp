@@ -6,8 +6,8 @@
 
 namespace ebb {
 
-Compiler::Compiler(TracedFunction f, std::span<const Pass> passes, Setting setting)
-    : f_(std::move(f)), passes_(passes), setting_(setting) {}
+Compiler::Compiler(TracedFunction f, std::span<const Pass> passes, Setting setting, Backend backend)
+    : f_(std::move(f)), passes_(passes), setting_(setting), backend_(backend) {}
 
 bool Compiler::fits(const Entry& entry, std::span<const TensorType> arguments) const {
   return std::ranges::equal(entry.arguments, arguments) &&
@@ -36,7 +36,7 @@ Program& Compiler::program_for(std::span<const TensorType> arguments) {
       Traced traced = trace(f_, arguments);
       entry->arguments.assign(arguments.begin(), arguments.end());
       entry->guards = traced.tape->guards();
-      entry->program = std::make_unique<Program>(std::move(traced), passes_, setting_);
+      entry->program = std::make_unique<Program>(std::move(traced), passes_, setting_, backend_);
       reasons_.push_back(reason(arguments));
       entries_.push_back(std::move(entry));
       last_ = entries_.back().get();

@@ -15,7 +15,7 @@ namespace ebb {
 
 class Compiler {
  public:
-  Compiler(TracedFunction f, std::span<const Pass> passes, Setting setting);
+  Compiler(TracedFunction f, std::span<const Pass> passes, Setting setting, Backend backend);
 
   /// The program for these arguments: an old one whose flags still stand, or a new one.
   Program& program_for(std::span<const TensorType> arguments);
@@ -42,6 +42,7 @@ class Compiler {
   TracedFunction f_;
   std::span<const Pass> passes_;
   Setting setting_;
+  Backend backend_;
   std::vector<std::unique_ptr<Entry>> entries_;
   std::vector<std::string> reasons_;
   Entry* last_ = nullptr;

@@ -54,6 +54,7 @@ class Explainer {
     if (from.kind == ebb::Action::Kind::loop) {
       out.what = "loop";
       out.shape = from.shape;
+      out.generated = program_.is_generated(a);
       for (const View& view : from.sources) out.reads.push_back(value(view.root, view.shape));
       for (NodeId id : from.steps) {
         out.steps.push_back(fmt::format("{} = {}", labels_.label(id), labels_.formula(id)));
@@ -130,9 +131,9 @@ std::string Explanation::text() const {
       setting == Setting::exact ? "exact" : "relaxed", actions.size(), bytes(), flops(), arena_bytes, peak_bytes);
   for (std::size_t a = 0; a < actions.size(); ++a) {
     const Action& action = actions[a];
-    text += fmt::format("\n{:>3}  {}{}  {} bytes in, {} out", a, action.what,
-                        action.what == "loop" ? " over " + to_string(action.shape) : "", action.bytes_read,
-                        action.bytes_written);
+    text += fmt::format("\n{:>3}  {}{}{}  {} bytes in, {} out", a, action.what,
+                        action.what == "loop" ? " over " + to_string(action.shape) : "",
+                        action.generated ? ", generated" : "", action.bytes_read, action.bytes_written);
     for (std::size_t i = 0; i < action.lines.size(); ++i) {
       text += fmt::format("{}{}", i == 0 ? "  " : ", ", to_string(action.lines[i]));
     }

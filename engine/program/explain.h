@@ -15,8 +15,9 @@ struct Explanation {
     std::size_t bytes = 0;
   };
   struct Action {
-    std::string what;  ///< `loop`, or the row whose kernel is called
-    Shape shape;       ///< a loop's
+    std::string what;        ///< `loop`, or the row whose kernel is called
+    Shape shape;             ///< a loop's
+    bool generated = false;  ///< a loop for which there is machine code; others run on the rows' lanes
     std::vector<Value> reads, writes, reductions;
     std::vector<std::string> steps;  ///< formulas, in order
     std::size_t bytes_read = 0, bytes_written = 0;

@@ -1,6 +1,7 @@
 #include <ebb/engine/program/program.h>
 
 #include <ebb/engine/loop/elementwise.h>
+#include <ebb/engine/loop/loop.h>
 #include <ebb/engine/loop/reduction.h>
 #include <ebb/engine/tape/structural.h>
 #include <fmt/format.h>
@@ -9,9 +10,10 @@
 
 namespace ebb {
 
-Program::Program(Traced traced, std::span<const Pass> passes, Setting setting)
+Program::Program(Traced traced, std::span<const Pass> passes, Setting setting, Backend backend)
     : traced_(optimise(std::move(traced), passes, setting, log_)),
       setting_(setting),
+      backend_(backend),
       schedule_(make_schedule(traced_)),
       memory_(plan_memory(traced_, schedule_)),
       arena_(memory_.arena_bytes + 64),
@@ -37,6 +39,12 @@ Program::Program(Traced traced, std::span<const Pass> passes, Setting setting)
   for (NodeId id = 0; id < nodes; ++id) {
     if (result_[id] && schedule_.home[id] < runs_.size()) passing_.push_back(id);
   }
+}
+
+Program::~Program() = default;
+
+bool Program::is_generated(std::size_t action) const {
+  return runs_[action].loop && runs_[action].loop->is_generated();
 }
 
 void Program::build_loop(const Action& action, Run& run) {
@@ -73,6 +81,11 @@ void Program::build_loop(const Action& action, Run& run) {
                                                  Attrs(node.attrs).list("axes"));
     run.reductions.push_back({index, id});
   }
+  if (backend_ == Backend::interpreted) return;
+  static std::byte somewhere;  // runs give the places; here it counts which there are
+  for (const Store& store : run.steps) loop.store(store.index, &somewhere);
+  for (const Store& store : run.reductions) loop.store_reduction(store.index, &somewhere);
+  loop.generate();
 }
 
 void Program::check(std::span<const Tensor> arguments) const {
@@ -114,10 +127,7 @@ Tensor Program::read(NodeId id) const {
 }
 
 void Program::run_loop(Run& run) {
-  for (const Source& source : run.sources) {
-    const Tensor& value = values_[source.view.root];
-    run.loop->bind(source.index, value.shape() == source.view.shape ? value : value.reshaped(source.view.shape));
-  }
+  for (const Source& source : run.sources) run.loop->bind(source.index, values_[source.view.root].raw());
   for (const Store& store : run.steps) run.loop->store(store.index, values_[store.node].result_raw());
   for (const Store& store : run.reductions) run.loop->store_reduction(store.index, values_[store.node].result_raw());
   run.loop->run();
@@ -203,9 +213,6 @@ Tensors Program::run(std::span<const Tensor> arguments) {
 void Program::release() noexcept {
   for (NodeId id : passing_) values_[id] = Tensor();
   for (const MemoryPlan::Slot& slot : memory_.slots) values_[slot.node] = planned_[slot.node];
-  for (Run& run : runs_) {
-    for (const Source& source : run.sources) run.loop->bind(source.index, Tensor());
-  }
 }
 
 }  // namespace ebb

@@ -4,7 +4,6 @@
 // an error on the way leaves each as it was. A program belongs to one caller at a time.
 #pragma once
 
-#include <ebb/engine/loop/loop.h>
 #include <ebb/engine/program/memory.h>
 #include <ebb/engine/program/passes.h>
 #include <ebb/engine/program/schedule.h>
@@ -18,14 +17,23 @@
 
 namespace ebb {
 
+class Loop;
+
 using Tensors = CachedVector<Tensor>;
+
+/// What runs a program's loops.
+enum class Backend : std::uint8_t {
+  generated,    ///< machine code made for the program, where a loop allows it and a generator is built in
+  interpreted,  ///< the rows' own lanes, block by block: the same bits
+};
 
 class Program {
  public:
   /// Optimises with those of `passes` that `setting` allows, schedules and plans.
-  Program(Traced traced, std::span<const Pass> passes, Setting setting);
+  Program(Traced traced, std::span<const Pass> passes, Setting setting, Backend backend = Backend::generated);
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
+  ~Program();
 
   /// Runs on tensors of the types it was traced with, commits the States' new values and returns the outputs.
   ///
@@ -44,6 +52,8 @@ class Program {
   const MemoryPlan& memory() const { return memory_; }
   const RewriteLog& log() const { return log_; }
   Setting setting() const { return setting_; }
+  /// Whether a loop of the schedule, by the number of its action, runs as generated code.
+  bool is_generated(std::size_t action) const;
 
  private:
   struct Store {
@@ -72,6 +82,7 @@ class Program {
   RewriteLog log_;
   Traced traced_;
   Setting setting_;
+  Backend backend_;
   Schedule schedule_;
   MemoryPlan memory_;
   std::vector<Run> runs_;

@@ -146,6 +146,12 @@ struct Reducer {
   void (*merge)(void* cells, const void* others, std::int64_t n);
   void (*finish)(const void* cells, std::int64_t n, std::int64_t count, void* out);
   std::int64_t cell_words = 1;
+  /// For generated code, which does by itself what lies between two carries (Row::fold). Cell i takes in what `taken`
+  /// elements have left in its accumulators: element i of each; or of runs the kPartials from i * kPartials on, into
+  /// cell i * cell_step.
+  void (*carry_columns)(const void* const* accumulators, std::int64_t taken, std::int64_t n, void* cells) = nullptr;
+  void (*carry_runs)(const void* const* accumulators, std::int64_t taken, std::int64_t n, std::int64_t cell_step,
+                     void* cells) = nullptr;
 };
 struct ReducerTable {
   std::array<const Reducer*, kDTypeCount> by_dtype{};
@@ -173,6 +179,14 @@ struct Scanner {
 };
 struct ScannerTable {
   std::array<const Scanner*, kDTypeCount> by_dtype{};
+};
+
+/// What a reduction does with an element between two carries, on symbols: its accumulators before the first element,
+/// which they may look at, and after another one.
+struct Fold {
+  std::size_t accumulators = 0;  // 0: it does not say
+  lane::Symbol (*first)(std::size_t k, const lane::Symbol& x) = nullptr;
+  lane::Symbol (*next)(std::size_t k, std::span<const lane::Symbol> accumulators, const lane::Symbol& x) = nullptr;
 };
 
 /// One table per instruction set; a set that is not compiled in repeats the one below it.
@@ -270,6 +284,7 @@ struct Row {
   Signature signature = Signature::same;  // elementwise
   PerIsa<LaneTable> lanes{};              // elementwise
   PerIsa<ReducerTable> reducer{};         // reduction
+  Fold fold{};                            // reduction: the reducer's step, for generated code
   PerIsa<ScannerTable> scanner{};         // scan
   bool reads_broadcast = false;           // the kernel takes inputs that only broadcast to their shape
   Domain domain{};

@@ -22,6 +22,7 @@ namespace ebb {
 
 struct CompileOptions {
   Setting setting = Setting::relaxed;
+  Backend backend = Backend::generated;
 };
 
 namespace detail {
@@ -146,7 +147,7 @@ class Compiled {
     if (!compiler_) {
       compiler_ = std::make_unique<Compiler>(
           [f = f_](Tape&, std::span<const Var> vars) { return detail::flat_result<R>([&] { return (*f)(vars); }); },
-          all_passes(), options_.setting);
+          all_passes(), options_.setting, options_.backend);
     }
     return detail::Results<R>::back(compiler_->run(arguments));
   }
@@ -173,7 +174,7 @@ class Compiled {
           }
           (std::make_index_sequence<N>());
         },
-        all_passes(), options_.setting);
+        all_passes(), options_.setting, options_.backend);
     return *compiler_;
   }
 

@@ -6,6 +6,7 @@
 // low part.
 #include <ebb/engine/lanes/pack.h>
 #include <ebb/engine/tape/row.h>
+#include <ebb/ops/reduction/moments_ops.h>
 
 #include <array>
 
@@ -18,7 +19,7 @@ struct Moments {
   static constexpr std::int64_t kPartials = 16;  // whatever the pack's width
   static constexpr std::int64_t kPacks = kPartials >= kW ? kPartials / kW : 1;
   static constexpr std::int64_t kBlock = 1024;  // elements of a run between two carries
-  static constexpr std::int64_t kRows = 16;     // rows of a column block between two carries
+  static constexpr std::int64_t kRows = 64;     // rows of a column block between two carries
 
   struct Cell {
     double count, mean, squares;
@@ -38,15 +39,26 @@ struct Moments {
     cell.count = count;
   }
 
-  static double tree(const Pack<T>* acc) {
-    alignas(64) T partial[kPartials];
-    for (std::int64_t p = 0; p < kPacks; ++p) acc[p].store_aligned(partial + p * kW);
+  static double tree(const T* partial) {
     double sums[kPartials];
     for (std::int64_t j = 0; j < kPartials; ++j) sums[j] = static_cast<double>(partial[j]);
     for (std::int64_t half = kPartials / 2; half > 0; half /= 2) {
       for (std::int64_t j = 0; j < half; ++j) sums[j] += sums[j + half];
     }
     return sums[0];
+  }
+  static void carry_run(Cell& cell, std::int64_t taken, T shift, const T* sum, const T* square) {
+    const double m = static_cast<double>(taken);
+    const double s = tree(sum);
+    join(cell, m, static_cast<double>(shift) + s / m, tree(square) - s * (s / m));
+  }
+  static void carry_runs(const void* const* accumulators, std::int64_t taken, std::int64_t n, std::int64_t cell_step,
+                         void* cells) {
+    const auto of = [&](std::size_t k) { return static_cast<const T*>(accumulators[k]); };
+    for (std::int64_t i = 0; i < n; ++i) {
+      carry_run(static_cast<Cell*>(cells)[i * cell_step], taken, of(0)[i * kPartials], of(1) + i * kPartials,
+                of(2) + i * kPartials);
+    }
   }
 
   static void run(const void* data, std::int64_t count, std::int64_t cell_stride, std::int64_t runs,
@@ -61,9 +73,12 @@ struct Moments {
     std::int64_t taken = 0;
     T shift{};
     const auto carry = [&] {
-      const double m = static_cast<double>(taken);
-      const double s = tree(sum);
-      join(cell, m, static_cast<double>(shift) + s / m, tree(square) - s * (s / m));
+      alignas(64) T sums[kPartials], squares[kPartials];
+      for (std::int64_t p = 0; p < kPacks; ++p) {
+        sum[p].store_aligned(sums + p * kW);
+        square[p].store_aligned(squares + p * kW);
+      }
+      carry_run(cell, taken, shift, sums, squares);
       taken = 0;
     };
     for (std::int64_t r = 0; r < runs; ++r, x += stride) {
@@ -81,23 +96,22 @@ struct Moments {
     if (taken > 0) carry();
   }
 
+  // As in reduce.h, the last elements are the run's last kPartials again with those that were taken masked out, here by
+  // the shift, which adds nothing.
   static void take(const T* x, std::int64_t m, T shift, Pack<T>* sum, Pack<T>* square) {
     const Pack<T> k(shift);
     std::int64_t i = 0;
     for (; i + kPartials <= m; i += kPartials) {
       for (std::int64_t p = 0; p < kPacks; ++p) {
-        const Pack<T> d = Pack<T>::load_unaligned(x + i + p * kW) - k;
-        sum[p] = sum[p] + d;
-        square[p] = square[p] + d * d;
+        lane::Deviations::step(k, sum[p], square[p], Pack<T>::load_unaligned(x + i + p * kW));
       }
     }
     if (i == m) return;
-    alignas(64) T padded[kPartials];  // with the shift, which adds nothing
-    for (std::int64_t j = 0; j < kPartials; ++j) padded[j] = i + j < m ? x[i + j] : shift;
+    const std::int64_t first = m < kPartials ? 0 : m - kPartials;
+    alignas(64) T padded[kPartials];
+    for (std::int64_t j = 0; j < kPartials; ++j) padded[j] = first + j < i || first + j >= m ? shift : x[first + j];
     for (std::int64_t p = 0; p < kPacks; ++p) {
-      const Pack<T> d = Pack<T>::load_aligned(padded + p * kW) - k;
-      sum[p] = sum[p] + d;
-      square[p] = square[p] + d * d;
+      lane::Deviations::step(k, sum[p], square[p], Pack<T>::load_aligned(padded + p * kW));
     }
   }
 
@@ -111,20 +125,10 @@ struct Moments {
       for (; c < n; ++c) {  // one by one, in the same order of rows
         const T shift = x[c];
         T s(0), q(0);
-        for (std::int64_t k = 0; k < m; ++k) {
-          const T d = x[k * stride + c] - shift;
-          s += d;
-          q += d * d;
-        }
-        carry_column(static_cast<Cell*>(cells)[c], m, shift, s, q);
+        for (std::int64_t k = 0; k < m; ++k) lane::Deviations::step(shift, s, q, x[k * stride + c]);
+        take_lanes(m, &shift, &s, &q, 1, static_cast<Cell*>(cells) + c);
       }
     }
-  }
-
-  static void carry_column(Cell& cell, std::int64_t rows, T shift, T s, T q) {
-    const double m = static_cast<double>(rows);
-    const double sum = static_cast<double>(s);
-    join(cell, m, static_cast<double>(shift) + sum / m, static_cast<double>(q) - sum * (sum / m));
   }
 
   template <int kTile>
@@ -134,11 +138,9 @@ struct Moments {
       shift[t] = Pack<T>::load_unaligned(x + t * kW);
       sum[t] = square[t] = Pack<T>(T(0));
     }
-    for (std::int64_t r = 1; r < rows; ++r) {  // the first row is the shift
+    for (std::int64_t r = 0; r < rows; ++r) {
       for (int t = 0; t < kTile; ++t) {
-        const Pack<T> d = Pack<T>::load_unaligned(x + r * stride + t * kW) - shift[t];
-        sum[t] = sum[t] + d;
-        square[t] = square[t] + d * d;
+        lane::Deviations::step(shift[t], sum[t], square[t], Pack<T>::load_unaligned(x + r * stride + t * kW));
       }
     }
     alignas(64) T s[kTile * kW], q[kTile * kW];
@@ -146,7 +148,31 @@ struct Moments {
       sum[t].store_aligned(s + t * kW);
       square[t].store_aligned(q + t * kW);
     }
-    for (std::int64_t i = 0; i < kTile * kW; ++i) carry_column(cells[i], rows, x[i], s[i], q[i]);
+    take_lanes(rows, x, s, q, kTile * kW, cells);
+  }
+
+  // All cells have taken as many elements, so that Chan's weights are those of the first.
+  static void take_lanes(std::int64_t rows, const T* shift, const T* sum, const T* square, std::int64_t n,
+                         Cell* cells) {
+    const double m = static_cast<double>(rows);
+    const double inverse = 1 / m;
+    const double before = cells[0].count;
+    const double count = before + m;
+    const double weight = m / count;
+    const double cross = before * weight;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const double s = static_cast<double>(sum[i]);
+      const double off = s * inverse;
+      const double delta = static_cast<double>(shift[i]) + off - cells[i].mean;
+      const double squares = static_cast<double>(square[i]) - s * off;
+      const double mean = cells[i].mean + delta * weight;
+      const double all = cells[i].squares + (squares + delta * delta * cross);
+      cells[i] = {count, mean, all};
+    }
+  }
+  static void carry_columns(const void* const* accumulators, std::int64_t taken, std::int64_t n, void* cells) {
+    const auto of = [&](std::size_t k) { return static_cast<const T*>(accumulators[k]); };
+    take_lanes(taken, of(0), of(1), of(2), n, static_cast<Cell*>(cells));
   }
 
   static void merge(void* cells, const void* others, std::int64_t n) {
@@ -175,9 +201,9 @@ struct Moments {
   }
 
   static constexpr std::int64_t kWords = sizeof(Cell) / 8;
-  static constexpr Reducer kHigh{init, run, columns, merge, finish_high, kWords};
-  static constexpr Reducer kLow{init, run, columns, merge, finish_low, kWords};
-  static constexpr Reducer kSquares{init, run, columns, merge, finish_squares, kWords};
+  static constexpr Reducer kHigh{init, run, columns, merge, finish_high, kWords, carry_columns, carry_runs};
+  static constexpr Reducer kLow{init, run, columns, merge, finish_low, kWords, carry_columns, carry_runs};
+  static constexpr Reducer kSquares{init, run, columns, merge, finish_squares, kWords, carry_columns, carry_runs};
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <ebb/ops/reduction/reduction.h>
 
 #include <ebb/engine/lanes/elementwise_row.h>
+#include <ebb/engine/lanes/fold.h>
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/iota.h>
 #include <ebb/ops/reduction/arg.h>
@@ -67,6 +68,7 @@ const Row kMean{
           return broadcast_to(with_reduced_axes(g, g.ct / n), g.in[0].shape());
         },
     .reducer = reducers(0),
+    .fold = fold_of<lane::Adds>(),
     .ulp = 64,
     .facts = {.linear = 1},
     .examples = examples,

@@ -33,6 +33,23 @@ TEST_P(Programs, AgreeWithEagerF64) {
   }
 }
 
+// Loops as generated code are the interpreted ones to the bit, in both settings and dtypes.
+TEST(ProgramBackends, Agree) {
+  for (const Program& program : programs()) {
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      std::vector<Tensor> inputs;
+      for (const Tensor& t : program.inputs) inputs.push_back(is_floating(t.dtype()) ? t.to(dtype) : t);
+      for (const Setting setting : {Setting::exact, Setting::relaxed}) {
+        auto generated = compile(Function(program.run), {setting, Backend::generated});
+        auto interpreted = compile(Function(program.run), {setting, Backend::interpreted});
+        const Tensors got = generated(std::span<const Tensor>(inputs));
+        const Tensors want = interpreted(std::span<const Tensor>(inputs));
+        for (std::size_t i = 0; i < want.size(); ++i) EXPECT_TRUE(identical(got[i], want[i])) << program.name << i;
+      }
+    }
+  }
+}
+
 // A trace has the nodes' types and no values.
 TEST(ProgramTypes, TracedAreEager) {
   for (const Program& program : programs()) {

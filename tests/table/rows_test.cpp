@@ -51,8 +51,8 @@ TEST_P(EachRow, PassesItsCheck) {
 TEST(Rows, FormulasMeanWhatTheyCompute) {
   for (const Row* row : all_rows()) {
     if (!row->expression) continue;
-    const std::vector<lane::Symbol> names{{"a"}, {"b"}, {"c"}};
-    const std::string formula = row->expression(names).text;
+    const std::vector<lane::Symbol> names{lane::Symbol::name("a"), lane::Symbol::name("b"), lane::Symbol::name("c")};
+    const std::string formula = row->expression(names).text();
     SCOPED_TRACE(std::string(row->name) + " = " + formula);
     for (const RowSample& sample : samples_of(*row, row->lanes[0]->by_dtype[0] ? DType::f64 : DType::boolean)) {
       std::map<char, long double> values;
@@ -70,8 +70,8 @@ TEST(Rows, FormulasMeanWhatTheyCompute) {
 }
 
 TEST(Rows, FormulasReadAsAPersonWritesThem) {
-  const std::vector<lane::Symbol> names{{"x"}, {"y"}};
-  const auto text = [&](std::string_view row) { return find_row(row)->expression(names).text; };
+  const std::vector<lane::Symbol> names{lane::Symbol::name("x"), lane::Symbol::name("y")};
+  const auto text = [&](std::string_view row) { return find_row(row)->expression(names).text(); };
   EXPECT_EQ(text("square"), "x * x");
   EXPECT_EQ(text("sigmoid"), "1 / (1 + exp(-x))");
   EXPECT_EQ(text("gelu"), "0.5 * x * (1 + erf(x * 0.7071067811865476))");

@@ -57,8 +57,9 @@ class Check {
     good &= require(callable(row_) || !options_.samples.empty(), "it has neither examples, nor lanes and an oracle");
     good &= require(row_.oracle || options_.oracle, "it has no oracle: nothing says that its value is right");
     if (row_.expression) {
-      const std::vector<lane::Symbol> symbols{{"a"}, {"b"}, {"c"}, {"d"}};
-      good &= require(!row_.expression(symbols).text.empty(), "its lambda prints nothing");
+      const std::vector<lane::Symbol> symbols{lane::Symbol::name("a"), lane::Symbol::name("b"), lane::Symbol::name("c"),
+                                              lane::Symbol::name("d")};
+      good &= require(!row_.expression(symbols).text().empty(), "its lambda prints nothing");
     }
     return good;
   }

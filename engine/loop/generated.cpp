@@ -1,0 +1,354 @@
+#include <ebb/engine/loop/generated.h>
+
+#include <ebb/engine/loop/elementwise.h>
+#include <ebb/engine/loop/reduction.h>
+#include <ebb/engine/loop/scratch.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace ebb {
+namespace {
+
+using codegen::Id;
+using codegen::Piece;
+using codegen::KernelSpec;
+
+constexpr std::int64_t kColumnsTogether = 1024;  // whose accumulators stay in the first-level cache
+constexpr std::int64_t kRunsTogether = 64;
+constexpr std::int64_t kCallBytes = 32 * 1024;    // of a row's operand that are worth a call
+constexpr std::int64_t kRowsTogether = 32;        // where nothing is reduced
+constexpr std::int64_t kTask = 16 * 1024;         // elements of a task where nothing is reduced
+// Accumulators begin out of step with each other and with rows of 4 KiB: a load that follows a store at the same offset
+// within a page waits for it.
+constexpr std::size_t kStagger = 1024 + 64;
+
+std::vector<lane::Symbol> names(std::size_t count) {
+  std::vector<lane::Symbol> out;
+  for (std::size_t k = 0; k < count; ++k) out.push_back(lane::Symbol::name("", static_cast<double>(k)));
+  return out;
+}
+
+// A row whose lanes are the same for every instruction set was compiled elsewhere, perhaps with fused multiply-adds.
+bool has_our_bits(const Row& row) { return row.lanes[0] != row.lanes[1]; }
+
+}  // namespace
+
+std::unique_ptr<Loop::Generated> Loop::Generated::make(const Loop& loop) {
+  if (!codegen::available() || loop.shape_.numel() == 0) return nullptr;
+  const std::optional<IntList> axes = loop.axes_ ? loop.axes_ : loop.repeated_axes();
+  Plan plan(loop.shape_, axes.value_or(IntList{}));
+  if (!axes) {
+    for (std::size_t i = 0; i < loop.sources_; ++i) plan.split_for(loop.source_[i].tensor.shape());
+  }
+  std::unique_ptr<Generated> out(new Generated(plan));
+  if (axes) out->cut_.emplace(out->plan_, loop.shape_.numel());
+  KernelSpec spec;
+  if (!out->describe(loop, spec)) return nullptr;
+  out->set_strides(loop, spec);
+  out->choose_pieces();
+  out->kernel_ = codegen::generate(spec);
+  return out->kernel_ ? std::move(out) : nullptr;
+}
+
+bool Loop::Generated::describe(const Loop& loop, KernelSpec& spec) {
+  std::optional<DType> dtype;
+  const auto is_dtype = [&](DType d) { return is_floating(d) && dtype.value_or(d) == d && (dtype = d); };
+  std::vector<std::optional<Id>> of_source(loop.sources_), of_step(loop.steps_);
+  const auto operand = [&](const Operand& o) -> std::optional<Id> {
+    if (o.is_step) return of_step[o.index];
+    if (!of_source[o.index]) {
+      if (!is_dtype(loop.source_[o.index].tensor.dtype()) || inputs_.size() == Piece::kMaxInputs) return {};
+      of_source[o.index] = spec.formula.input(inputs_.size());
+      inputs_.push_back({.source = o.index});
+    }
+    return of_source[o.index];
+  };
+  const std::vector<lane::Symbol> symbols = names(LaneCall::kMaxArity);
+  for (std::size_t i = 0; i < loop.steps_; ++i) {
+    const Step& step = loop.step_[i];
+    if (!step.used && !step.place) continue;
+    if (!has_our_bits(*step.row) || !step.row->expression) return false;
+    std::array<Id, LaneCall::kMaxArity> operands{};
+    for (std::size_t k = 0; k < step.arity; ++k) {
+      const std::optional<Id> id = operand(step.operands[k]);
+      if (!id) return false;
+      operands[k] = *id;
+    }
+    of_step[i] = spec.formula.add(step.row->expression({symbols.data(), step.arity}), operands);
+    if (!of_step[i]) return false;
+    if (!step.place) continue;
+    if (spec.formula[*of_step[i]].is_truth() || outputs_.size() == Piece::kMaxOutputs) return false;
+    spec.outputs.push_back({*of_step[i], false});
+    outputs_.push_back(i);
+  }
+  for (std::size_t r = 0; r < loop.reductions_; ++r) {
+    const Reduction& reduction = loop.reduction_[r];
+    if (!reduction.place) continue;
+    const Fold& fold = reduction.row->fold;
+    const std::optional<Id> x = operand(reduction.operand);
+    if (!x || fold.accumulators == 0 || spec.formula[*x].is_truth()) return false;
+    const auto shared = std::ranges::find_if(sums_, [&](const Sum& sum) {
+      const Reduction& other = loop.reduction_[sum.reductions[0]];
+      return other.operand == reduction.operand && other.reducer->run == reduction.reducer->run;
+    });
+    if (shared != sums_.end()) {
+      shared->reductions.push_back(r);
+      continue;
+    }
+    const std::size_t first = spec.accumulators.size();
+    if (first + fold.accumulators > Piece::kMaxAccumulators) return false;
+    std::vector<Id> ids;
+    for (std::size_t k = 0; k < fold.accumulators; ++k) ids.push_back(spec.formula.accumulator(first + k));
+    ids.push_back(*x);
+    const std::vector<lane::Symbol> parts = names(ids.size());
+    for (std::size_t k = 0; k < fold.accumulators; ++k) {
+      const auto begin = spec.formula.add(fold.first(k, parts.back()), ids);
+      const auto next = spec.formula.add(fold.next(k, std::span(parts).first(fold.accumulators), parts.back()), ids);
+      if (!begin || !next) return false;
+      spec.accumulators.push_back({*begin, *next});
+    }
+    sums_.push_back({reduction.reducer, fold.accumulators, first, 0, {r}});
+  }
+  if (!dtype) return false;
+  spec.dtype = *dtype;
+  accumulators_ = spec.accumulators.size();
+  size_ = static_cast<std::int64_t>(size_of(*dtype));
+  return true;
+}
+
+void Loop::Generated::set_strides(const Loop& loop, KernelSpec& spec) {
+  using Walk = KernelSpec::Walk;
+  spec.walk = sums_.empty() ? Walk::rows : plan_.inner_reduced() ? Walk::runs : Walk::columns;
+  row_ = plan_.step(1) * size_;
+  plane_ = plan_.step(2) * size_;
+  for (Input& input : inputs_) {
+    plan_.strides_of(loop.source_[input.source].tensor.shape(), input.strides);
+    input.row = plan_.step(input.strides, 1) * size_;
+    input.plane = plan_.step(input.strides, 2) * size_;
+    input.moves = plan_.rank() > 0 && input.strides[plan_.rank() - 1] != 0;
+    // Long runs are cut, and their pieces are rows.
+    spec.inputs.push_back({input.moves, spec.walk == Walk::runs && plan_.inner() > Cut::kRunBlock && input.moves
+                                            ? true
+                                            : input.row != 0});
+  }
+  stream_ = loop.shape_.numel() * size_ >= kStreamBytes && plan_.inner() * size_ % 64 == 0;
+  for (KernelSpec::Output& output : spec.outputs) output.stream = stream_;
+}
+
+void Loop::Generated::choose_pieces() {
+  if (sums_.empty()) return;
+  std::size_t words = 0;
+  for (Sum& sum : sums_) {
+    sum.cells = words;
+    words += static_cast<std::size_t>(cut_->chunks * cut_->cells * sum.reducer->cell_words);
+  }
+  carry_.resize(words);
+  const std::int64_t elements =
+      plan_.inner_reduced() ? kRunsTogether * codegen::kPartials : std::min(plan_.inner() + 16, kColumnsTogether);
+  accumulator_bytes_ = static_cast<std::size_t>((elements * size_ + 63) / 64 * 64) + kStagger;
+  // Few rows at a time, so that the prefetcher follows, but enough to be worth a call.
+  together_ = std::clamp<std::int64_t>(kCallBytes / (std::min(plan_.inner(), kColumnsTogether) * size_), 1, Cut::kRowBlock);
+}
+bool Loop::Generated::run(const Loop& loop) {
+  for (const std::size_t step : outputs_) {
+    if (stream_ && reinterpret_cast<std::uintptr_t>(loop.step_[step].place) % 64 != 0) return false;
+  }
+  cut_ ? run_cut(loop) : run_flat(loop);
+  return true;
+}
+
+// A call for the block's first row.
+Piece Loop::Generated::call_for(const Loop& loop, const Block& block, bool reduced) const {
+  Piece call;
+  Strides index{};
+  plan_.indices(reduced, block.row, index);
+  if (reduced) plan_.indices(false, block.kept, index);
+  const std::size_t rank = plan_.rank();
+  if (rank > 0) index[rank - 1] = block.column;
+  const auto of = [&](const Strides& strides) {
+    std::int64_t at = 0;
+    for (std::size_t axis = 0; axis < rank; ++axis) at += index[axis] * strides[axis];
+    return at * size_;
+  };
+  for (std::size_t k = 0; k < inputs_.size(); ++k) {
+    call.in[k] = loop.source_[inputs_[k].source].data + of(inputs_[k].strides);
+    call.in_step[k] = inputs_[k].row;
+  }
+  const std::int64_t at = of(plan_.strides());
+  for (std::size_t k = 0; k < outputs_.size(); ++k) call.out[k] = loop.step_[outputs_[k]].place + at;
+  call.full_step = row_;
+  return call;
+}
+
+// Moves a call by so many planes, rows and columns.
+void Loop::Generated::advance(Piece& call, std::int64_t planes, std::int64_t rows, std::int64_t columns) const {
+  for (std::size_t k = 0; k < inputs_.size(); ++k) {
+    const Input& input = inputs_[k];
+    call.in[k] = static_cast<const std::byte*>(call.in[k]) + planes * input.plane + rows * input.row +
+                 (input.moves ? columns * size_ : 0);
+  }
+  for (std::size_t k = 0; k < outputs_.size(); ++k) {
+    call.out[k] = static_cast<std::byte*>(call.out[k]) + planes * plane_ + rows * row_ + columns * size_;
+  }
+}
+
+// A large loop goes the other way than the one before, as far as it may: what that has touched last is still in the
+// cache. Small ones in between do not count.
+bool Loop::Generated::direction(const Loop& loop) const { return loop.shape_.numel() >= kTask && next_direction(); }
+
+// Every axis is kept: rows along the axis next to the innermost, or pieces of the only one.
+void Loop::Generated::run_flat(const Loop& loop) {
+  const std::int64_t total = loop.shape_.numel();
+  const std::int64_t inner = plan_.inner();
+  const std::int64_t rows = total / inner;
+  const bool back = direction(loop);
+  const std::int64_t per_task = rows == 1 ? kTask : std::max<std::int64_t>(1, kTask / inner);
+  const std::int64_t extent = rows == 1 ? total : rows;
+  const std::size_t axis = plan_.row_axis(false);
+  const std::int64_t tasks = (extent + per_task - 1) / per_task;
+  // Where a reduction is one chunk, and so one thread's work, the steps stay with that thread and its caches.
+  const std::int64_t per_thread = total < 2 * Cut::kChunkWork ? tasks : 1;
+  parallel_for((tasks + per_thread - 1) / per_thread, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t first = begin * per_thread;
+    const std::int64_t last = std::min(tasks, end * per_thread);
+    for (std::int64_t i = first; i < last; ++i) {
+      const std::int64_t task = back ? first + last - 1 - i : i;
+      const std::int64_t stop = std::min(extent, (task + 1) * per_task);
+      Block block;
+      if (rows == 1) {
+        block.column = task * per_task;
+        Piece call = call_for(loop, block, false);
+        call.n = stop - block.column;
+        (*kernel_)(call);
+        continue;
+      }
+      for (block.row = task * per_task; block.row < stop; block.row += block.rows) {
+        block.rows = std::min(stop - block.row, plan_.size(axis) - block.row % plan_.size(axis));
+        Piece call = call_for(loop, block, false);
+        call.rows = block.rows;
+        call.n = inner;
+        (*kernel_)(call);
+      }
+    }
+  });
+}
+
+void Loop::Generated::run_cut(const Loop& loop) {
+  const bool back = direction(loop);
+  Scratch parts(accumulators_ * accumulator_bytes_);
+  cut_->share([&](std::int64_t begin, std::int64_t end) {
+    std::byte* const scratch = parts.take();
+    cut_->walk(begin, end, back, false,
+               [&](const Block& block) { visit(block, call_for(loop, block, true), scratch, back); });
+  });
+  for (const Sum& sum : sums_) {
+    std::int64_t* const cells = cells_of(sum, 0);
+    merge_chunks(*sum.reducer, *cut_, cells);
+    for (const std::size_t r : sum.reductions) {
+      const Reduction& reduction = loop.reduction_[r];
+      reduction.reducer->finish(cells, cut_->cells, loop.shape_.numel() / cut_->cells, reduction.place);
+    }
+  }
+}
+
+void Loop::Generated::visit(const Block& block, Piece call, std::byte* scratch, bool back) {
+  if (sums_.empty()) {
+    const bool runs = plan_.inner_reduced();
+    const std::int64_t planes = runs ? block.rows : block.kepts;
+    const std::int64_t rows = runs ? block.kepts : block.rows;
+    call.n = block.n;
+    for (std::int64_t p = 0; p < planes; ++p) {
+      const std::int64_t plane = back ? planes - 1 - p : p;
+      for (std::int64_t done = 0; done < rows; done += call.rows) {
+        call.rows = std::min(rows - done, kRowsTogether);
+        Piece piece = call;
+        advance(piece, plane, back ? rows - done - call.rows : done, 0);
+        (*kernel_)(piece);
+      }
+    }
+    return;
+  }
+  for (std::size_t k = 0; k < accumulators_; ++k) call.accumulators[k] = scratch + k * accumulator_bytes_;
+  plan_.inner_reduced() ? visit_runs(block, call) : visit_columns(block, call);
+}
+
+void Loop::Generated::visit_columns(const Block& block, const Piece& at) {
+  for (std::int64_t kept = 0; kept < block.kepts; ++kept) {
+    const std::int64_t cell = block.cell + kept * cut_->cells_per_kept;
+    if (block.fresh) {
+      for (const Sum& sum : sums_) sum.reducer->init(cells_of(sum, cell), block.n);
+    }
+    for (std::int64_t row = 0; row < block.rows; row += Cut::kRowBlock) {
+      const std::int64_t rows = std::min(block.rows - row, Cut::kRowBlock);
+      for (std::int64_t column = 0; column < block.n; column += kColumnsTogether) {
+        Piece call = at;
+        advance(call, kept, row, column);
+        call.n = std::min(block.n - column, kColumnsTogether);
+        call.fresh = 1;
+        for (std::int64_t r = 0; r < rows; r += together_) {
+          call.rows = std::min(rows - r, together_);
+          (*kernel_)(call);
+          advance(call, 0, together_, 0);
+          call.fresh = 0;
+        }
+        for (const Sum& sum : sums_) {
+          sum.reducer->carry_columns(&call.accumulators[sum.first], rows, call.n, cells_of(sum, cell + column));
+        }
+      }
+    }
+  }
+}
+
+// Cells are rows here, and planes follow one another in each. As the reducers do, a run of more than Cut::kRunBlock
+// elements is carried after each so many, and shorter ones as many together as have no more.
+void Loop::Generated::visit_runs(const Block& block, const Piece& at) {
+  if (block.fresh) {
+    for (const Sum& sum : sums_) sum.reducer->init(cells_of(sum, block.cell), block.kepts);
+  }
+  const auto carry = [&](const Piece& call, std::int64_t taken, std::int64_t count, std::int64_t cell,
+                         std::int64_t cell_step) {
+    for (const Sum& sum : sums_) {
+      sum.reducer->carry_runs(&call.accumulators[sum.first], taken, count, cell_step, cells_of(sum, cell));
+    }
+  };
+  if (block.n > Cut::kRunBlock) {
+    for (std::int64_t plane = 0; plane < block.rows; ++plane) {
+      for (std::int64_t kept = 0; kept < block.kepts; ++kept) {
+        Piece call = at;
+        advance(call, plane, kept, 0);
+        call.full_step = Cut::kRunBlock * size_;
+        for (std::size_t k = 0; k < inputs_.size(); ++k) call.in_step[k] = 0;
+        for (std::int64_t column = 0; column < block.n;) {
+          const std::int64_t left = block.n - column;
+          call.rows = std::clamp<std::int64_t>(left / Cut::kRunBlock, 1, kRunsTogether);
+          call.n = std::min(left, Cut::kRunBlock);
+          (*kernel_)(call);
+          carry(call, call.n, call.rows, block.cell + kept, 0);
+          column += call.rows * call.n;
+          advance(call, 0, 0, call.rows * call.n);
+        }
+      }
+    }
+    return;
+  }
+  const std::int64_t planes = Cut::kRunBlock / block.n;
+  for (std::int64_t plane = 0; plane < block.rows; plane += planes) {
+    for (std::int64_t kept = 0; kept < block.kepts; kept += kRunsTogether) {
+      Piece call = at;
+      advance(call, plane, kept, 0);
+      call.n = block.n;
+      call.rows = std::min(block.kepts - kept, kRunsTogether);
+      call.fresh = 1;
+      const std::int64_t stop = std::min(block.rows - plane, planes);
+      for (std::int64_t p = 0; p < stop; ++p) {
+        (*kernel_)(call);
+        advance(call, 1, 0, 0);
+        call.fresh = 0;
+      }
+      carry(call, stop * block.n, call.rows, block.cell + kept, 1);
+    }
+  }
+}
+
+}  // namespace ebb

@@ -1,0 +1,195 @@
+// Generated code against the rows' own lanes: the same bits, whatever the shape, the dtype, the number of threads and the
+// instruction set; and what cannot be generated is interpreted.
+#include <ebb/ebb.h>
+#include <ebb/engine/codegen/kernel.h>
+#include <ebb/engine/lanes/own_row.h>
+#include <ebb/engine/loop/elementwise.h>
+#include <ebb/ops/rows.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <limits>
+
+#include "tests/program/support.h"
+
+namespace ebb::test {
+namespace {
+
+std::size_t count(const Explanation& explanation, bool generated) {
+  return static_cast<std::size_t>(std::ranges::count_if(explanation.actions, [&](const Explanation::Action& action) {
+    return action.what == "loop" && action.generated == generated;
+  }));
+}
+
+struct Ran {
+  Tensors results;
+  Explanation explanation;
+};
+
+Ran run(const Function& f, const std::vector<Tensor>& inputs, CompileOptions options) {
+  auto fast = compile(Function(f), options);
+  Tensors results = fast(std::span<const Tensor>(inputs));
+  return {std::move(results), explain(fast.program())};
+}
+
+void expect_same(const Function& f, const std::vector<Tensor>& inputs, const std::string& what) {
+  for (const Setting setting : {Setting::relaxed, Setting::exact}) {
+    const Ran generated = run(f, inputs, {setting, Backend::generated});
+    const Ran interpreted = run(f, inputs, {setting, Backend::interpreted});
+    ASSERT_EQ(generated.results.size(), interpreted.results.size());
+    for (std::size_t i = 0; i < generated.results.size(); ++i) {
+      EXPECT_TRUE(identical(generated.results[i], interpreted.results[i])) << what << ", result " << i;
+    }
+    EXPECT_EQ(count(interpreted.explanation, true), 0u);
+    if (codegen::available()) {
+      EXPECT_EQ(count(generated.explanation, false), 0u) << generated.explanation.text();
+    }
+  }
+}
+
+Vars norm_step(std::span<const Var> in) {  // x, gamma, beta, dout
+  const Var out = batch_norm(in[0], in[1], in[2]);
+  const Vars d = pullback(out, in[3], {in[0], in[1], in[2]});
+  return {out, d[0], d[1], d[2]};
+}
+
+// Over trailing axes, with one scale for each row.
+Vars trailing(std::span<const Var> in) {
+  const Var centred = in[0] - mean(in[0], Axes(-1), true);
+  const Var y = centred / sqrt(mean(square(centred), Axes(-1), true) + 1e-5) * 2.0 + 0.5;
+  const Var loss = sum(y * in[3]);
+  return {y, loss, grad(loss, in[0])};
+}
+
+// Comparisons, choices and signs.
+Vars choices(std::span<const Var> in) {
+  const Var h = relu(in[0] * in[3] - in[0]);
+  const Var most = maximum(in[0], in[3]);
+  const Var chosen = where(logical_and(in[0] > in[3], in[0] <= 0.5), abs(in[0]), -in[3]);
+  const Var loss = sum(h * most * chosen);
+  return {h, most, chosen, grad(loss, in[0]), sum(chosen, 0)};
+}
+
+TEST(Generated, LoopsOfEveryShapeAreTheInterpretersToTheBit) {
+  const std::vector<Shape> shapes{{2, 1},     {3, 2},      {6, 5},      {7, 15},        {9, 16},        {5, 17},
+                                  {60, 100},  {65, 31},    {129, 33},   {200, 64},      {33, 130},      {256, 1024},
+                                  {1000, 64}, {5000, 20},  {1100, 300}, {40, 1500},     {3, 5000},      {2, 70001},
+                                  {4, 8, 7, 7}, {3, 5, 40, 40}, {2, 3, 3, 3}, {8, 4, 5, 1}, {64, 16, 28, 28}};
+  for (const int count : {1, 3}) {
+    set_threads(count);
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      for (const Shape& shape : shapes) {
+        const Shape channels{shape[1]};
+        const std::vector<Tensor> in{wave(shape, 0, dtype), wave(channels, 1, dtype), wave(channels, 2, dtype),
+                                     wave(shape, 3, dtype)};
+        const std::string what = to_string(shape) + (dtype == DType::f32 ? " f32" : " f64");
+        expect_same(norm_step, in, "norm " + what);
+        expect_same(trailing, in, "trailing " + what);
+        expect_same(choices, in, "choices " + what);
+      }
+    }
+  }
+  set_threads(1);
+}
+
+TEST(Generated, OperandsAreReadUnderEveryBroadcast) {
+  const Shape whole{6, 5, 37};
+  for (const Shape& shape : {Shape{}, Shape{37}, Shape{1, 1, 37}, Shape{6, 1, 1}, Shape{5, 1}, Shape{6, 5, 1},
+                             Shape{5, 37}, Shape{6, 1, 37}}) {
+    const std::vector<Tensor> in{wave(whole, 0), wave(shape, 1)};
+    expect_same([](std::span<const Var> x) { return Vars{x[0] * x[1] + x[1] / (abs(x[0]) + 1.0)}; }, in,
+                to_string(shape));
+    for (const IntList& axes : {IntList{0}, IntList{1}, IntList{2}, IntList{0, 2}, IntList{0, 1, 2}}) {
+      const auto f = [&](std::span<const Var> x) {
+        const Var y = square(x[0] - x[1]);
+        return Vars{y, sum(y, Axes(axes)), mean(x[0] * x[1], Axes(axes), true)};
+      };
+      const Ran generated = run(f, in, {.backend = Backend::generated});
+      const Ran interpreted = run(f, in, {.backend = Backend::interpreted});
+      for (std::size_t i = 0; i < generated.results.size(); ++i) {
+        EXPECT_TRUE(identical(generated.results[i], interpreted.results[i])) << to_string(shape) << ", result " << i;
+      }
+    }
+  }
+}
+
+TEST(Generated, LargeResultsAreWrittenAroundTheCacheWithTheSameBits) {
+  for (const Shape& shape : {Shape{4200, 1024}, Shape{4300, 1001}}) {
+    const Shape channels{shape[1]};
+    expect_same(norm_step, {wave(shape, 0), wave(channels, 1), wave(channels, 2), wave(shape, 3)}, to_string(shape));
+  }
+}
+
+// Every elementwise row over numbers, alone, on values that arithmetic treats apart.
+TEST(Generated, EveryRowIsItsLanesAlsoOnInfinitiesZerosAndNan) {
+  const double inf = std::numeric_limits<double>::infinity();
+  const std::vector<double> special{0.0, -0.0, inf, -inf, std::numeric_limits<double>::quiet_NaN(), 1, -1, 0.5, 1e-40,
+                                    -3e38};
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    Tensor a = Tensor::zeros({100}, DType::f64), b = Tensor::zeros({100}, DType::f64);
+    for (std::int64_t i = 0; i < 100; ++i) {
+      a.mutable_data<double>()[static_cast<std::size_t>(i)] = special[static_cast<std::size_t>(i % 10)];
+      b.mutable_data<double>()[static_cast<std::size_t>(i)] = special[static_cast<std::size_t>(i / 10)];
+    }
+    const std::vector<Tensor> in{a.to(dtype), b.to(dtype)};
+    std::size_t rows = 0;
+    for (const Row* row : all_rows()) {
+      if (!row->is_step() || row->signature != Signature::same || row->arity > 2 || !lane_of(*row, dtype)) continue;
+      ++rows;
+      const auto f = [&](std::span<const Var> x) {
+        std::vector<Operand> operands;
+        for (int k = 0; k < row->arity; ++k) operands.emplace_back(x[static_cast<std::size_t>(k)]);
+        return Vars{x[0].tape().record(*row, operands)};
+      };
+      const Ran generated = run(f, in, {Setting::exact, Backend::generated});
+      const Ran interpreted = run(f, in, {Setting::exact, Backend::interpreted});
+      EXPECT_TRUE(identical(generated.results[0], interpreted.results[0])) << row->name;
+    }
+    EXPECT_GT(rows, 20u);
+  }
+}
+
+TEST(Generated, WhatCannotBeEmittedIsInterpreted) {
+  const auto of = [](const Function& f, const std::vector<Tensor>& in) {
+    const Ran ran = run(f, in, {});
+    return count(ran.explanation, true);
+  };
+  const Tensor x = wave({60, 100}, 0);
+  const Tensor whole = wave({60, 100}, 0).to(DType::i64);
+  EXPECT_EQ(of([](std::span<const Var> in) { return Vars{exp(in[0])}; }, {x}), 0u);
+  EXPECT_EQ(of([](std::span<const Var> in) { return Vars{in[0] > 0.0}; }, {x}), 0u);
+  EXPECT_EQ(of([](std::span<const Var> in) { return Vars{in[0] + in[0]}; }, {whole}), 0u);
+  // Its lanes were not compiled here: they may have been with fused multiply-adds.
+  static const Row own = own_row([] {
+    return lane::unary(
+        "own", {}, [](auto v) { return v * v + v; }, [](const auto& g) { return g.ct; });
+  });
+  EXPECT_EQ(of([](std::span<const Var> in) { return Vars{in[0].tape().record(own, {in[0]})}; }, {x}), 0u);
+  EXPECT_EQ(of([](std::span<const Var> in) { return Vars{sqrt(in[0] + 1.0) * in[0]}; }, {x}),
+            codegen::available() ? 1u : 0u);
+}
+
+TEST(Generated, ExplainSaysWhichLoopsAre) {
+  const Tensor x = wave({60, 100}, 0);
+  const auto text = [&](Backend backend) {
+    return run([](std::span<const Var> in) { return Vars{in[0] * in[0]}; }, {x}, {.backend = backend})
+        .explanation.text();
+  };
+  EXPECT_EQ(text(Backend::generated).find(", generated") != std::string::npos, codegen::available());
+  EXPECT_EQ(text(Backend::interpreted).find(", generated"), std::string::npos);
+}
+
+TEST(Generated, HoldsOnEveryInstructionSetOfThisProcessor) {
+  const std::string program = std::filesystem::read_symlink("/proc/self/exe").string();
+  for (int i = 0; i < kIsaCount; ++i) {
+    const Isa isa{static_cast<unsigned char>(i)};
+    if (!supported(isa) || isa == active_isa()) continue;
+    const std::string command = "EBB_ISA=" + std::string(kIsaNames[static_cast<std::size_t>(i)]) + " '" + program +
+                                "' --gtest_filter='Generated.*-*HoldsOnEvery*' --gtest_brief=1";
+    EXPECT_EQ(std::system(command.c_str()), 0) << command;
+  }
+}
+
+}  // namespace
+}  // namespace ebb::test
