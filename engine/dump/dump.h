@@ -8,7 +8,9 @@
 #include <ebb/engine/tape/tape.h>
 
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ebb {
@@ -16,7 +18,12 @@ namespace ebb {
 enum class DumpFormat : std::uint8_t {
   text,  ///< an aligned table
   dot,   ///< a drawing for Graphviz
+  svg,   ///< that drawing, drawn by Graphviz's program
 };
+/// `text`, `dot`: what programs call it, and the usual ending of a file of it but for `text`.
+std::string_view name(DumpFormat format);
+/// All of them.
+std::span<const DumpFormat> dump_formats();
 
 struct DumpOptions {
   DumpFormat format = DumpFormat::text;
@@ -32,20 +39,23 @@ struct DumpOptions {
   bool reads = false;             ///< dot: also the edges by which the backward pass reads forward values
 };
 
-/// The graph as text: forward and backward, with names, steps, formulas, types and source lines.
+/// The graph, forward and backward, in `options.format`, with names, steps, formulas, types and source lines.
 ///
 /// Every node is there. A formula spells out the unnamed nodes that nothing else uses (`dvar = 0.5 / sqrtvar *
 /// dsqrtvar`), which also have lines of their own; a name that passes a cotangent on is a line too (`dgammax = dout`).
 ///
-/// Throws    UsageError if `from`, `to` or `outputs` hold a Var of another tape, or if `to` was recorded before `from`.
+/// Throws    UsageError if `from`, `to` or `outputs` hold a Var of another tape, or if `to` was recorded before `from`;
+///           IoError if the format needs Graphviz's program `dot`, and it is not installed or fails.
 /// Example   std::cout << dump(tape);   dump(tape, {.format = DumpFormat::dot, .outputs = {loss}});
-std::string dump(const Tape& tape, const DumpOptions& options = {});
+std::string dump(const Tape& tape, const DumpOptions& options = {}, Location where = Location::current());
+std::string dump(const Tape& tape, DumpFormat format, const DumpOptions& options = {},
+                 Location where = Location::current());
 
-/// Draws the graph into an SVG file, with Graphviz's program `dot`.
+/// Writes a dump into a file, which is whole or not there.
 ///
-/// Throws    IoError if Graphviz is not installed, fails, or the file cannot be written; UsageError as dump.
-/// Example   write_svg(tape, "out/batchnorm.svg");
-void write_svg(const Tape& tape, const std::string& path, const DumpOptions& options = {},
-               Location where = Location::current());
+/// Throws    as dump; IoError if the file cannot be written.
+/// Example   write_dump(tape, "out/batchnorm.svg", {.format = DumpFormat::svg});
+void write_dump(const Tape& tape, const std::string& path, const DumpOptions& options = {},
+                Location where = Location::current());
 
 }  // namespace ebb
