@@ -63,7 +63,7 @@ class Flow {
 
   const Tape& tape_;
   const Labels& labels_;
-  std::vector<bool> carries_;               // holds a cotangent of the sweep that recorded it
+  std::vector<bool> carries_;  // holds a cotangent of the sweep that recorded it
   std::vector<std::uint32_t> seeds_sweep_;
   std::vector<NodeId> seeds_of_;
   std::map<Key, NodeId> whole_;  // by node and sweep
