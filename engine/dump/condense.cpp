@@ -66,9 +66,7 @@ class Condenser {
   void fold_run(std::span<const Item> items, std::size_t period, std::size_t count);
   std::size_t forward_of(std::size_t index) const;
   Encoding encode(const Item& item);
-  std::uint64_t intern(const std::string& text) {
-    return words_.try_emplace(text, words_.size()).first->second;
-  }
+  std::uint64_t intern(const std::string& text) { return words_.try_emplace(text, words_.size()).first->second; }
   std::string label_of(const Item& item) const {
     return item.scope != kNoIndex ? graph_.scopes[item.scope].path : graph_.label_of(graph_.nodes[item.nodes[0]].id);
   }
@@ -81,7 +79,7 @@ class Condenser {
   void collapse();
   std::vector<std::size_t> closed_scopes() const;
   GraphNode make_group(const Group& group, const std::vector<std::size_t>& outputs);
-  std::string full_label(NodeId id) const;
+  std::string read_by(std::size_t scope, const GraphEdge& edge) const;
 
   void focus(NodeId wanted);
 
@@ -102,7 +100,7 @@ class Condenser {
   // What replace() does. By index of a node: the one that is shown in its place, or kNoNode; and which copy it is in.
   std::vector<NodeId> shown_as_;
   std::vector<Copy> copies_;
-  std::map<NodeId, GraphNode> groups_;  // new nodes, each in the place of the old one with its id
+  std::map<NodeId, GraphNode> groups_;                      // new nodes, each in the place of the old one with its id
   std::map<std::pair<NodeId, NodeId>, std::size_t> slots_;  // of a new node and what it reads: as which input
   std::vector<bool> keep_alias_;
 };
@@ -222,7 +220,7 @@ Condenser::Encoding Condenser::encode(const Item& item) {
     code.insert(code.end(), {intern(node.op), static_cast<std::uint64_t>(node.role), node.sweep,
                              static_cast<std::uint64_t>(node.dtype), intern(to_string(node.shape)), node.repeats,
                              scopes.try_emplace(node.scope, scopes.size()).first->second, node.attrs.size()});
-    for (const auto& [key, value] : node.attrs) code.insert(code.end(), {intern(key), intern(value)});
+    for (const Attr& attr : node.attrs) code.push_back(intern(to_string(Attrs(std::span(&attr, 1)))));
     code.push_back(node.inputs.size());
     for (const NodeId id : node.inputs) refer(id);
     refer(node.origin);
@@ -275,8 +273,10 @@ void Condenser::collapse() {
     for (const std::size_t i : group.members) shown_as_[i] = graph_.nodes[group.members.back()].id;
     std::vector<std::size_t> outputs;
     for (const std::size_t i : group.members) {
-      const bool leaf = graph_.nodes[i].role == Role::leaf;
-      if (uses_outside[i] > 0 || (uses[i] == 0 && !leaf)) outputs.push_back(i);
+      if (uses_outside[i] > 0) outputs.push_back(i);
+    }
+    for (const std::size_t i : group.members) {
+      if (uses[i] == 0 && graph_.nodes[i].role != Role::leaf) outputs.push_back(i);
     }
     GraphNode node = make_group(group, outputs);
     for (const std::size_t i : outputs) node.uses += uses_outside[i];
@@ -289,15 +289,18 @@ void Condenser::collapse() {
   replace();
 }
 
-// A name with the path of its scope, as others call it. A State's leaf has the path in its name.
-std::string Condenser::full_label(NodeId id) const {
-  const std::size_t index = index_of(id);
-  const std::string label = graph_.label_of(id);
-  if (index == kNoIndex || graph_.nodes[index].name.empty()) return label;
-  const std::size_t of = index_of(graph_.nodes[index].cotangent_of);
+// What flows along an edge, as the inside of `scope` calls it: with the path of the scope that it comes from. A State's
+// leaf has the path in its name.
+std::string Condenser::read_by(std::size_t scope, const GraphEdge& edge) const {
+  const GraphAlias* alias = edge.alias == kNoIndex ? nullptr : &graph_.aliases[edge.alias];
+  const std::string label = alias ? alias->name : graph_.label_of(edge.from);
+  const std::size_t index = index_of(edge.from);
+  if (index == kNoIndex || label.starts_with('%')) return label;
+  const std::size_t of = index_of(alias ? alias->of : graph_.nodes[index].cotangent_of);
   const std::string& path = graph_.scopes[graph_.nodes[of == kNoIndex ? index : of].scope].path;
   const bool whole = path.empty() || label.starts_with(path) || label.starts_with("d" + path);
-  return whole ? label : fmt::format("{}.{}", path, label);
+  const bool inside = (path + ".").starts_with(graph_.scopes[scope].path + ".");
+  return whole || inside ? label : fmt::format("{}.{}", path, label);
 }
 
 // Its formula is its signature, `(x) -> h`.
@@ -319,12 +322,13 @@ GraphNode Condenser::make_group(const Group& group, const std::vector<std::size_
   for (const std::size_t i : group.members) {
     out.stands_for += graph_.nodes[i].stands_for;
     out.bytes += graph_.nodes[i].bytes;
+    out.flops += graph_.nodes[i].flops;
   }
   std::vector<std::string> reads, gives;
   for (const GraphEdge* edge : group.edges) {
     if (!slots_.try_emplace({out.id, edge->from}, out.inputs.size()).second) continue;
     out.inputs.push_back(edge->from);
-    if (edge->cotangent || !edge->backward) reads.push_back(full_label(edge->from));
+    if (edge->cotangent || !edge->backward) reads.push_back(read_by(group.scope, *edge));
   }
   for (const std::size_t i : outputs) {
     const GraphNode& node = graph_.nodes[i];
@@ -337,6 +341,7 @@ GraphNode Condenser::make_group(const Group& group, const std::vector<std::size_
     out.dtype = node.dtype;
     out.presence = node.presence;
     out.value = node.value;
+    out.gradients = node.gradients;
   }
   const auto listed = [](std::vector<std::string> all) {
     if (all.size() > kListed) {
@@ -460,6 +465,8 @@ void Condenser::replace() {
     for (NodeId& in : kept.inputs) in = shown(in);
     kept.origin = shown(kept.origin);
     kept.cotangent_of = shown(kept.cotangent_of);
+    for (GraphGradient& gradient : kept.gradients) gradient.node = shown(gradient.node);
+    for (GraphPullback& pullback : kept.pullbacks) pullback.node = shown(pullback.node);
   }
   std::vector<GraphSection> sections;
   for (GraphSection& section : graph_.sections) {
@@ -531,8 +538,8 @@ void Condenser::replace_edges(const std::vector<std::size_t>& alias_now) {
 
 void check(const Graph& graph, const DumpOptions& options) {
   if (options.depth && *options.depth < 0) {
-    throw UsageError(fmt::format(
-        "dump: depth is {}. Give the number of levels of scopes that are opened, from 0 on.", *options.depth));
+    throw UsageError(fmt::format("dump: depth is {}. Give the number of levels of scopes that are opened, from 0 on.",
+                                 *options.depth));
   }
   if (options.radius < 0) {
     throw UsageError(fmt::format("dump: radius is {}. Give a number of arrows, from 0 on.", options.radius));
@@ -546,11 +553,11 @@ void check(const Graph& graph, const DumpOptions& options) {
     constexpr std::size_t kSome = 8;
     const std::size_t all = paths.size();
     paths.resize(std::min(all, kSome));
-    throw UsageError(fmt::format(
-        "dump: no scope is called `{}`, which collapse names. {}", printable(path),
-        all == 0 ? "The tape has no scopes."
-                 : fmt::format("There {} {}{}.", all == 1 ? "is" : "are", printable(fmt::format("{}", fmt::join(paths, ", "))),
-                               all > kSome ? fmt::format(" and {} more", all - kSome) : "")));
+    throw UsageError(fmt::format("dump: no scope is called `{}`, which collapse names. {}", printable(path),
+                                 all == 0 ? "The tape has no scopes."
+                                          : fmt::format("There {} {}{}.", all == 1 ? "is" : "are",
+                                                        printable(fmt::format("{}", fmt::join(paths, ", "))),
+                                                        all > kSome ? fmt::format(" and {} more", all - kSome) : "")));
   }
 }
 

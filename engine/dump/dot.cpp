@@ -85,7 +85,7 @@ std::string wrapped(std::string_view formula) {
   while (begin < text.size()) {
     const std::size_t end = std::min(text.find(' ', begin), text.size());
     const std::string_view word = std::string_view(text).substr(begin, end - begin);
-    if (!line.empty() && columns(line) + 1 + columns(word) > kWrap) {
+    if (!line.empty() && line != "=" && columns(line) + 1 + columns(word) > kWrap) {
       out += escaped(line) + "<br align=\"left\"/>";
       line.clear();
     }

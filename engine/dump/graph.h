@@ -44,6 +44,25 @@ struct GraphOutput {
   DType dtype = DType::f32;
 };
 
+/// The cotangent of a node, as one sweep found it.
+struct GraphGradient {
+  std::uint32_t sweep = 0;
+  NodeId node = kNoNode;           // that holds it
+  std::string name;                // `dx`, or `%12`
+  std::vector<std::string> terms;  // what it adds up, where that is more than one: `dx1`, `dx2`
+  std::optional<ValueSummary> value;
+};
+
+/// What the rule of a node gave for one of its inputs: an edge, walked backwards.
+struct GraphPullback {
+  std::uint32_t sweep = 0;
+  std::size_t input = 0;
+  NodeId node = kNoNode;  // that holds it
+  std::string name;       // `dxmu1`, or `%12`
+  std::string local;  // the derivative by this input, in the words of the rule: `ivar`; with `ct` where it does more
+                      // than multiply the cotangent
+};
+
 struct GraphNode {
   NodeId id = kNoNode;
   std::string op;
@@ -51,6 +70,7 @@ struct GraphNode {
   std::string name;                // its first name in full; empty if it bears none
   std::vector<std::string> names;  // all of them
   std::string formula;             // what it is computed by: `x - mu`; empty for a leaf
+  std::string expression;          // elementwise: what the row computes from its inputs a, b, c: `a - b`
   std::string step;                // "2", "5a"; "0" for what a sweep does at the leaves; empty outside of steps
   std::size_t scope = 0;           // index into Graph::scopes
   Role role = Role::forward;
@@ -59,17 +79,20 @@ struct GraphNode {
   NodeId cotangent_of = kNoNode;  // the node whose cotangent, or a contribution to it, this is
   NodeId folded_into = kNoNode;   // the node whose formula spells this one out
   std::vector<NodeId> inputs;
-  std::vector<std::pair<std::string, std::string>> attrs;
+  std::vector<Attr> attrs;
   Shape shape;
   DType dtype = DType::f32;
   std::size_t bytes = 0;
+  double flops = 0;
   std::size_t uses = 0;  // by how many inputs, on the whole tape
   Presence presence = Presence::computed;
   std::string where;  // `train.cpp:41`
   std::optional<ValueSummary> value;
-  std::size_t repeats = 1;           // how many equal ones in a row it is shown for
-  std::size_t stands_for = 1;        // how many nodes; of a scope drawn as one, those inside
-  std::vector<GraphOutput> outputs;  // of a scope drawn as one node, whose id is that of its last node
+  std::vector<GraphGradient> gradients;  // by sweep
+  std::vector<GraphPullback> pullbacks;  // by sweep, as the sweep recorded them
+  std::size_t repeats = 1;               // how many equal ones in a row it is shown for
+  std::size_t stands_for = 1;            // how many nodes; of a scope drawn as one, those inside
+  std::vector<GraphOutput> outputs;      // of a scope drawn as one node, whose id is that of its last node
 };
 
 /// A further name of a node: `dgammax = dout`.
@@ -134,6 +157,7 @@ struct GraphRepeat {
 
 struct Graph {
   std::string title;
+  Location asked;  // the line that asked for a dump, for errors
   Tape::Mode mode = Tape::Mode::eager;
   std::size_t tape_size = 0;                            // nodes on the whole tape
   std::vector<GraphNode> nodes;                         // by id

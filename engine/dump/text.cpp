@@ -206,9 +206,4 @@ void Table::literals() {
 
 std::string write_text(const Graph& graph, const DumpOptions& options) { return Table(graph, options).write(); }
 
-std::string dump(const Tape& tape, const DumpOptions& options) {
-  const Graph graph = describe(tape, options);
-  return options.format == DumpFormat::dot ? write_dot(graph, options) : write_text(graph, options);
-}
-
 }  // namespace ebb
