@@ -311,7 +311,7 @@ void write_graph(Files& files) {
   files.write("batchnorm.txt", "the graph of batch normalization, forward and backward, as text",
               dump(tape, {.title = title}));
   files.write("batchnorm.dot", "the same for Graphviz", dump(tape, {.format = DumpFormat::dot, .title = title}));
-  write_svg(tape, files.add("batchnorm.svg", "and drawn"), {.title = title});
+  write_dump(tape, files.add("batchnorm.svg", "and drawn"), {.format = DumpFormat::svg, .title = title});
 }
 
 void show_digits(const nn::Dataset& data) {

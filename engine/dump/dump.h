@@ -8,7 +8,9 @@
 #include <ebb/engine/tape/tape.h>
 
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ebb {
@@ -16,36 +18,50 @@ namespace ebb {
 enum class DumpFormat : std::uint8_t {
   text,  ///< an aligned table
   dot,   ///< a drawing for Graphviz
+  svg,   ///< that drawing, drawn by Graphviz's program
 };
+/// `text`, `dot`: what programs call it, and the usual ending of a file of it but for `text`.
+std::string_view name(DumpFormat format);
+/// All of them.
+std::span<const DumpFormat> dump_formats();
 
 struct DumpOptions {
   DumpFormat format = DumpFormat::text;
-  std::string title{};            ///< a heading; empty for none
-  std::optional<Var> from{};      ///< the first node shown, in the order of recording
-  std::optional<Var> to{};        ///< the last node shown
-  std::vector<Var> outputs{};     ///< only what these are computed from; empty for everything
-  bool values = false;            ///< the values: small tensors in full, large ones in summary
-  std::int64_t full_values = 64;  ///< the most elements a tensor has that is shown in full
-  bool source_lines = true;       ///< the user's line of each node
-  bool color = false;             ///< text: colours for a terminal
-  bool fold = true;               ///< dot: an unnamed part of a named formula is drawn inside its box
-  bool reads = false;             ///< dot: also the edges by which the backward pass reads forward values
+  std::string title{};                  ///< a heading; empty for none
+  std::optional<Var> from{};            ///< the first node shown, in the order of recording
+  std::optional<Var> to{};              ///< the last node shown
+  std::vector<Var> outputs{};           ///< only what these are computed from; empty for everything
+  std::optional<Var> focus{};           ///< only what is near this node,
+  int radius = 2;                       ///< at most so many arrows away
+  std::optional<int> depth{};           ///< how many levels of scopes are opened; a scope below them is one node
+  std::vector<std::string> collapse{};  ///< further scopes that are one node, by path: `net.block1`
+  bool fold_repeats = false;            ///< equal scopes in a row are shown once, with their number: `block1 x 12`
+  bool values = false;                  ///< the values: small tensors in full, large ones in summary
+  std::int64_t full_values = 64;        ///< the most elements a tensor has that is shown in full
+  bool source_lines = true;             ///< the user's line of each node
+  bool color = false;                   ///< text: colours for a terminal
+  bool fold = true;                     ///< dot: an unnamed part of a named formula is drawn inside its box
+  bool reads = false;                   ///< dot: also the edges by which the backward pass reads forward values
 };
 
-/// The graph as text: forward and backward, with names, steps, formulas, types and source lines.
+/// The graph, forward and backward, in `options.format`, with names, steps, formulas, types and source lines.
 ///
 /// Every node is there. A formula spells out the unnamed nodes that nothing else uses (`dvar = 0.5 / sqrtvar *
 /// dsqrtvar`), which also have lines of their own; a name that passes a cotangent on is a line too (`dgammax = dout`).
 ///
-/// Throws    UsageError if `from`, `to` or `outputs` hold a Var of another tape, or if `to` was recorded before `from`.
+/// Throws    UsageError if `from`, `to`, `outputs` or `focus` hold a Var of another tape, if `to` was recorded before
+///           `from`, if `radius` or `depth` is negative, or if no scope has a path that `collapse` names; IoError if
+///           the format needs Graphviz's program `dot`, and it is not installed or fails.
 /// Example   std::cout << dump(tape);   dump(tape, {.format = DumpFormat::dot, .outputs = {loss}});
-std::string dump(const Tape& tape, const DumpOptions& options = {});
+std::string dump(const Tape& tape, const DumpOptions& options = {}, Location where = Location::current());
+std::string dump(const Tape& tape, DumpFormat format, const DumpOptions& options = {},
+                 Location where = Location::current());
 
-/// Draws the graph into an SVG file, with Graphviz's program `dot`.
+/// Writes a dump into a file, which is whole or not there.
 ///
-/// Throws    IoError if Graphviz is not installed, fails, or the file cannot be written; UsageError as dump.
-/// Example   write_svg(tape, "out/batchnorm.svg");
-void write_svg(const Tape& tape, const std::string& path, const DumpOptions& options = {},
-               Location where = Location::current());
+/// Throws    as dump; IoError if the file cannot be written.
+/// Example   write_dump(tape, "out/batchnorm.svg", {.format = DumpFormat::svg});
+void write_dump(const Tape& tape, const std::string& path, const DumpOptions& options = {},
+                Location where = Location::current());
 
 }  // namespace ebb

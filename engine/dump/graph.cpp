@@ -1,5 +1,7 @@
+#include <ebb/engine/dump/flow.h>
 #include <ebb/engine/dump/graph.h>
 #include <ebb/engine/dump/labels.h>
+#include <ebb/engine/tape/cost.h>
 #include <ebb/engine/tape/structural.h>
 #include <fmt/format.h>
 
@@ -9,6 +11,7 @@
 namespace ebb {
 namespace {
 
+using detail::Flow;
 using detail::kNoEntry;
 using detail::Labels;
 
@@ -39,6 +42,7 @@ std::vector<bool> shown_nodes(const Tape& tape, const DumpOptions& options) {
     throw UsageError(
         fmt::format("dump: from %{} was recorded after to %{}, which leaves nothing to show. Swap them.", from, to));
   }
+  if (options.focus) id_on(tape, *options.focus, "the focus");
   for (NodeId id = 0; id < size; ++id) shown[id] = shown[id] && id >= from && id <= to;
   return shown;
 }
@@ -54,17 +58,28 @@ std::string group_of(const std::string& step) {
   return letter ? step.substr(0, digits) : step;
 }
 
+// The row's expression of a, b, c.
+std::string expression_of(const Row& row) {
+  std::vector<lane::Symbol> operands(static_cast<std::size_t>(row.arity));
+  for (std::size_t i = 0; i < operands.size(); ++i) operands[i].word = static_cast<char>('a' + i);
+  return row.expression(operands).text();
+}
+
 class Traversal {
  public:
   Traversal(const Tape& tape, const DumpOptions& options)
-      : tape_(tape), options_(options), shown_(shown_nodes(tape, options)), labels_(tape, shown_) {}
+      : tape_(tape),
+        options_(options),
+        shown_(shown_nodes(tape, options)),
+        labels_(tape, shown_),
+        flow_(tape, labels_) {}
 
   Graph run() {
     graph_.title = options_.title;
     graph_.mode = tape_.mode();
     graph_.tape_size = tape_.size();
     scopes();
-    seeds();
+    homes();
     resolve_steps();
     nodes();
     aliases();
@@ -75,7 +90,7 @@ class Traversal {
 
  private:
   void scopes();
-  void seeds();
+  void homes();
   void resolve_steps();
   void nodes();
   void aliases();
@@ -84,21 +99,20 @@ class Traversal {
   void put_seeds(std::uint32_t sweep);
   void put(GraphItem item, std::uint32_t sweep, const std::string& step, std::size_t scope);
   GraphNode make_node(NodeId id) const;
+  void derivatives(GraphNode& node) const;
   Role role_of(NodeId id) const;
-  bool reads_forward(NodeId id, NodeId in) const;
   std::string place(const Location& where) const { return where ? to_string(where) : std::string(); }
 
   const Tape& tape_;
   const DumpOptions& options_;
   std::vector<bool> shown_;
   Labels labels_;
+  Flow flow_;
   Graph graph_;
   std::vector<std::string> steps_;
-  std::vector<bool> carries_;               // holds a cotangent of the sweep that recorded it
-  std::vector<std::uint32_t> seeds_sweep_;  // the sweep that a node outside of sweeps is a seed of, or 0
-  std::vector<NodeId> seeds_of_;            // and the node that sweep began at
   std::map<std::uint32_t, std::vector<std::size_t>> waiting_;  // seeds whose sweep has not begun
   std::vector<std::size_t> alias_index_;                       // by entry of Tape::names()
+  std::map<NodeId, std::size_t> home_;                         // of leaves that stand in a scope though read outside
 };
 
 void Traversal::scopes() {
@@ -114,55 +128,20 @@ void Traversal::scopes() {
   }
 }
 
-// A rule sees its cotangent, its output and its inputs; what it reads from outside of the sweep and is neither of the
-// latter two is the cotangent that the sweep began with.
-bool Traversal::reads_forward(NodeId id, NodeId in) const {
-  const Node& node = tape_.node(id);
-  if (tape_.node(in).sweep == node.sweep) return !carries_[in];
-  if (node.origin == kNoNode || tape_.node(in).row == &kConstant) return true;
-  if (node.accumulation) return false;
-  if (in == node.origin) return true;
-  const Node& origin = tape_.node(node.origin);
-  for (std::size_t i = 0; i < origin.inputs; ++i) {
-    if (tape_.input(origin, i) == in) return true;
-  }
-  return false;
-}
-
-void Traversal::seeds() {
-  carries_.assign(tape_.size(), false);
-  seeds_sweep_.assign(tape_.size(), 0);
-  seeds_of_.assign(tape_.size(), kNoNode);
-  // The rules that see a seed are those of the node the sweep began at, and of nodes before it.
-  const auto seen_by = [&](NodeId seed, NodeId origin) {
-    NodeId& of = seeds_of_[seed];
-    if (origin != kNoNode && (of == kNoNode || of < origin)) of = origin;
-  };
-  std::vector<bool> forward_use(tape_.size());
+// A State's leaf belongs to no scope of the tape. Its name begins with the path of the module that owns it: it stands
+// in that scope if that is where it is first used.
+void Traversal::homes() {
   for (NodeId id = 0; id < tape_.size(); ++id) {
     const Node& node = tape_.node(id);
-    bool constants = node.inputs > 0;
     for (std::size_t i = 0; i < node.inputs; ++i) {
       const NodeId in = tape_.input(node, i);
-      constants = constants && tape_.node(in).row == &kConstant;
-      if (node.sweep == 0) {
-        forward_use[in] = true;
-      } else if (!reads_forward(id, in)) {
-        carries_[id] = true;
-        if (tape_.node(in).sweep == 0 && seeds_sweep_[in] == 0) seeds_sweep_[in] = node.sweep;
-        if (tape_.node(in).sweep == 0 && seeds_sweep_[in] == node.sweep) seen_by(in, node.origin);
+      const std::uint32_t name = labels_.first(in);
+      if (tape_.node(in).row != &kLeaf || tape_.node(in).scope != 0 || name == kNoEntry) continue;
+      for (std::size_t scope = node.scope; scope != 0 && !home_.contains(in); scope = graph_.scopes[scope].parent) {
+        if (labels_.text(name).starts_with(graph_.scopes[scope].path + ".")) home_[in] = scope;
       }
+      home_.try_emplace(in, 0);
     }
-    // The gradient of a scalar begins with the literal 1.
-    if (node.sweep != 0 && constants) carries_[id] = true;
-  }
-  for (std::size_t i = 0; i < tape_.names().size(); ++i) {
-    const NameEntry& entry = tape_.names()[i];
-    if (entry.kind != NameKind::given && entry.sweep == seeds_sweep_[entry.node]) seen_by(entry.node, entry.origin);
-  }
-  // A forward value that happens to be a cotangent too stays where it is.
-  for (NodeId id = 0; id < tape_.size(); ++id) {
-    if (forward_use[id]) seeds_sweep_[id] = 0;
   }
 }
 
@@ -186,7 +165,7 @@ Role Traversal::role_of(NodeId id) const {
   const Node& node = tape_.node(id);
   if (labels_.is_literal(id)) return Role::constant;
   if (node.sweep != 0) return node.accumulation ? Role::accumulation : Role::backward;
-  if (seeds_sweep_[id] != 0) return Role::seed;
+  if (flow_.seeds_sweep(id) != 0) return Role::seed;
   return node.row->kind == Kind::source ? Role::leaf : Role::forward;
 }
 
@@ -200,34 +179,51 @@ GraphNode Traversal::make_node(NodeId id) const {
     out.name = labels_.text(labels_.first(id));
     out.cotangent_of = tape_.names()[labels_.first(id)].of;
   }
-  if (seeds_sweep_[id] != 0 && out.cotangent_of == kNoNode) out.cotangent_of = seeds_of_[id];
+  if (flow_.seeds_sweep(id) != 0 && out.cotangent_of == kNoNode) out.cotangent_of = flow_.seed_of(id);
   out.formula = labels_.formula(id);
+  if (node.row->expression) out.expression = expression_of(*node.row);
   out.step = steps_[id];
-  out.scope = node.scope;
+  const auto home = home_.find(node.sweep != 0 && node.origin != kNoNode ? node.origin : id);
+  out.scope = home != home_.end() && node.scope == 0 ? home->second : node.scope;
   out.role = role_of(id);
   out.sweep = node.sweep;
   out.origin = node.origin;
   out.folded_into = labels_.folded_into(id);
   for (std::size_t i = 0; i < node.inputs; ++i) out.inputs.push_back(tape_.input(node, i));
-  for (const Attr& attr : node.attrs) {
-    const std::string both = to_string(Attrs(std::span(&attr, 1)));
-    out.attrs.emplace_back(attr.name, both.substr(attr.name.size() + 1));
-  }
+  out.attrs.assign(node.attrs.begin(), node.attrs.end());
   out.shape = node.value.shape();
   out.dtype = node.value.dtype();
   out.bytes = static_cast<std::size_t>(out.shape.numel()) * size_of(out.dtype);
+  out.flops = flops(tape_, id);
   out.uses = labels_.uses(id);
   out.presence = node.presence;
   out.where = place(node.where);
   if (options_.values) out.value = summarise(tape_, id, options_.full_values);
+  derivatives(out);
   return out;
+}
+
+void Traversal::derivatives(GraphNode& node) const {
+  for (const detail::Cotangent& cotangent : flow_.cotangents(node.id)) {
+    GraphGradient gradient{cotangent.sweep, cotangent.node, {}, {}, {}};
+    gradient.name = labels_.cotangent_name(cotangent.node, node.id, cotangent.sweep);
+    if (cotangent.terms.size() > 1) {
+      for (const detail::Contribution& term : cotangent.terms) gradient.terms.push_back(term.name);
+    }
+    if (options_.values) gradient.value = summarise(tape_, cotangent.node, options_.full_values);
+    node.gradients.push_back(std::move(gradient));
+  }
+  for (const auto& [sweep, given] : flow_.given_by(node.id)) {
+    node.pullbacks.push_back({sweep, given.input, given.node, given.name, flow_.local_derivative(sweep, given)});
+  }
+  std::ranges::sort(node.pullbacks, {}, [](const GraphPullback& p) { return std::pair(p.sweep, p.input); });
 }
 
 void Traversal::nodes() {
   for (NodeId id = 0; id < tape_.size(); ++id) {
     if (!shown_[id]) continue;
     graph_.nodes.push_back(make_node(id));
-    if (graph_.nodes.back().role != Role::constant) ++graph_.scopes[tape_.node(id).scope].nodes;
+    if (graph_.nodes.back().role != Role::constant) ++graph_.scopes[graph_.nodes.back().scope].nodes;
   }
 }
 
@@ -269,7 +265,7 @@ void Traversal::edges() {
       edge.input = i;
       if (const std::uint32_t entry = labels_.known_as(node.id, i); entry != kNoEntry) edge.alias = alias_index_[entry];
       edge.backward = node.sweep != 0;
-      edge.cotangent = edge.backward && !reads_forward(node.id, in);
+      edge.cotangent = edge.backward && !flow_.reads_forward(node.id, in);
       graph_.edges.push_back(edge);
       if (!shown_[in] && !noted[in]) {
         noted[in] = true;
@@ -309,7 +305,7 @@ void Traversal::order() {
     if (alias_index_[i] != kNoIndex) positions.push_back(tape_.names()[i].position);
   }
   for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
-    if (graph_.nodes[i].role == Role::seed) waiting_[seeds_sweep_[graph_.nodes[i].id]].push_back(i);
+    if (graph_.nodes[i].role == Role::seed) waiting_[flow_.seeds_sweep(graph_.nodes[i].id)].push_back(i);
   }
   const auto put_aliases = [&](NodeId before) {
     for (; next < positions.size() && positions[next] <= before; ++next) {
@@ -341,7 +337,7 @@ void Traversal::order() {
 }  // namespace
 
 std::string_view name(Role role) {
-  constexpr std::string_view kNames[] = {"leaf", "constant", "forward", "seed", "backward", "accumulation"};
+  constexpr std::string_view kNames[] = {"leaf", "constant", "forward", "seed", "backward", "accumulation", "scope"};
   return kNames[static_cast<std::size_t>(role)];
 }
 
@@ -362,6 +358,8 @@ std::string Graph::label_of(NodeId id) const {
   return fmt::format("%{}", id);
 }
 
-Graph describe(const Tape& tape, const DumpOptions& options) { return Traversal(tape, options).run(); }
+Graph describe(const Tape& tape, const DumpOptions& options) {
+  return condense(Traversal(tape, options).run(), options);
+}
 
 }  // namespace ebb

@@ -23,6 +23,7 @@ enum class Role : std::uint8_t {
   seed,  ///< the cotangent that a sweep starts from
   backward,
   accumulation,  ///< adds up the contributions to one cotangent
+  scope,         ///< a scope drawn as one node: its forward part, or what one sweep recorded for it
 };
 std::string_view name(Role role);
 
@@ -35,6 +36,33 @@ struct ValueSummary {
   std::string text;  // the elements as nested rows; empty where only the summary is shown
 };
 
+/// A value that leaves a scope drawn as one node.
+struct GraphOutput {
+  NodeId id = kNoNode;
+  std::string label;
+  Shape shape;
+  DType dtype = DType::f32;
+};
+
+/// The cotangent of a node, as one sweep found it.
+struct GraphGradient {
+  std::uint32_t sweep = 0;
+  NodeId node = kNoNode;           // that holds it
+  std::string name;                // `dx`, or `%12`
+  std::vector<std::string> terms;  // what it adds up, where that is more than one: `dx1`, `dx2`
+  std::optional<ValueSummary> value;
+};
+
+/// What the rule of a node gave for one of its inputs: an edge, walked backwards.
+struct GraphPullback {
+  std::uint32_t sweep = 0;
+  std::size_t input = 0;
+  NodeId node = kNoNode;  // that holds it
+  std::string name;       // `dxmu1`, or `%12`
+  std::string local;  // the derivative by this input, in the words of the rule: `ivar`; with `ct` where it does more
+                      // than multiply the cotangent
+};
+
 struct GraphNode {
   NodeId id = kNoNode;
   std::string op;
@@ -42,6 +70,7 @@ struct GraphNode {
   std::string name;                // its first name in full; empty if it bears none
   std::vector<std::string> names;  // all of them
   std::string formula;             // what it is computed by: `x - mu`; empty for a leaf
+  std::string expression;          // elementwise: what the row computes from its inputs a, b, c: `a - b`
   std::string step;                // "2", "5a"; "0" for what a sweep does at the leaves; empty outside of steps
   std::size_t scope = 0;           // index into Graph::scopes
   Role role = Role::forward;
@@ -50,14 +79,20 @@ struct GraphNode {
   NodeId cotangent_of = kNoNode;  // the node whose cotangent, or a contribution to it, this is
   NodeId folded_into = kNoNode;   // the node whose formula spells this one out
   std::vector<NodeId> inputs;
-  std::vector<std::pair<std::string, std::string>> attrs;
+  std::vector<Attr> attrs;
   Shape shape;
   DType dtype = DType::f32;
   std::size_t bytes = 0;
+  double flops = 0;
   std::size_t uses = 0;  // by how many inputs, on the whole tape
   Presence presence = Presence::computed;
   std::string where;  // `train.cpp:41`
   std::optional<ValueSummary> value;
+  std::vector<GraphGradient> gradients;  // by sweep
+  std::vector<GraphPullback> pullbacks;  // by sweep, as the sweep recorded them
+  std::size_t repeats = 1;               // how many equal ones in a row it is shown for
+  std::size_t stands_for = 1;            // how many nodes; of a scope drawn as one, those inside
+  std::vector<GraphOutput> outputs;      // of a scope drawn as one node, whose id is that of its last node
 };
 
 /// A further name of a node: `dgammax = dout`.
@@ -81,6 +116,7 @@ struct GraphEdge {
   std::size_t alias = kNoIndex;  // the alias under which `to` knows `from`
   bool backward = false;         // `to` was recorded by a sweep
   bool cotangent = false;        // carries a cotangent; otherwise a sweep reads a forward value
+  std::string value;             // the label of what it carries, where that is inside a scope drawn as one node
 };
 
 /// A node, or an alias between nodes: one line of a dump.
@@ -109,10 +145,19 @@ struct GraphScope {
   std::size_t parent = 0;
   std::size_t nodes = 0;  // how many nodes of this description are in it, not counting scopes inside
   std::string where;
+  std::size_t repeats = 1;  // how many equal ones in a row it is shown for
+};
+
+/// Scopes, and nodes between them, that come several times in a row and are shown once.
+struct GraphRepeat {
+  std::vector<std::string> shown;  // the first ones: `net.fc2`, `net.bn2`
+  std::vector<std::string> last;   // and those they end with: `net.fc9`, `net.bn9`
+  std::size_t times = 0;
 };
 
 struct Graph {
   std::string title;
+  Location asked;  // the line that asked for a dump, for errors
   Tape::Mode mode = Tape::Mode::eager;
   std::size_t tape_size = 0;                            // nodes on the whole tape
   std::vector<GraphNode> nodes;                         // by id
@@ -121,12 +166,23 @@ struct Graph {
   std::vector<GraphSection> sections;                   // in reading order; literals are in none
   std::vector<GraphScope> scopes;                       // [0] is the tape itself
   std::vector<std::pair<NodeId, std::string>> outside;  // nodes that are used but not shown
+  std::vector<GraphRepeat> repeats;
 
   /// The index of a node, or kNoIndex if it is not shown.
   std::size_t index_of(NodeId id) const;
   /// What a reader calls a node: its name, or `%12`.
   std::string label_of(NodeId id) const;
 };
+
+/// `f64[4, 3]`; empty for a scope with several outputs.
+std::string type_of(const GraphNode& node);
+/// `net.fc2, net.bn2 x 8, up to net.fc9, net.bn9`.
+std::string to_string(const GraphRepeat& repeat);
+/// ` x 12` where equal ones in a row are shown once; empty otherwise.
+std::string times(std::size_t repeats);
+
+/// Makes a graph smaller: repeated scopes shown once, scopes drawn as one node, the neighbourhood of one node.
+Graph condense(Graph graph, const DumpOptions& options);
 
 /// Describes the part of `tape` that the options ask for.
 Graph describe(const Tape& tape, const DumpOptions& options = {});

@@ -142,15 +142,31 @@ std::string Labels::qualified(std::uint32_t entry, std::uint32_t scope) const {
   return plain ? full : fmt::format("`{}`", full);
 }
 
-lane::Symbol Labels::operand(NodeId id, std::size_t slot) {
+// As operand, but a part that grew too long is taken out of the formula.
+lane::Symbol Labels::spelled_operand(NodeId id, std::size_t slot) {
+  const NodeId in = tape_.input(tape_.node(id), slot);
+  if (folded_[in] == id && formula_texts_[in].size() > kLongestPart) folded_[in] = kNoNode;
+  return operand(id, slot);
+}
+
+lane::Symbol Labels::operand(NodeId id, std::size_t slot) const {
   const NodeId in = tape_.input(tape_.node(id), slot);
   if (is_literal(in)) return literal(tape_.node(in).value);
-  if (folded_[in] == id) {
-    if (formula_texts_[in].size() <= kLongestPart) return formulas_[in];
-    folded_[in] = kNoNode;
-  }
+  if (folded_[in] == id) return formulas_[in];
   const std::uint32_t entry = known_as(id, slot);
   return lane::Symbol::name(entry == kNoEntry ? fmt::format("%{}", in) : qualified(entry, tape_.node(id).scope));
+}
+
+lane::Symbol Labels::call(NodeId id, std::span<const lane::Symbol> operands) const {
+  const Node& node = tape_.node(id);
+  if (node.row->expression) return node.row->expression(operands);
+  std::vector<lane::Symbol> arguments(operands.begin(), operands.end());
+  for (const Attr& attr : node.attrs) {
+    const bool* flag = std::get_if<bool>(&attr.value);
+    if (flag && !*flag) continue;
+    arguments.push_back(lane::Symbol::name(to_string(Attrs(std::span(&attr, 1)))));
+  }
+  return lane::Symbol::call(node.row->name, std::move(arguments));
 }
 
 lane::Symbol Labels::formula_of(NodeId id) {
@@ -158,14 +174,13 @@ lane::Symbol Labels::formula_of(NodeId id) {
   if (node.row == &kConstant) return literal(node.value);
   if (node.inputs == 0 && node.attrs.empty()) return {};
   std::vector<lane::Symbol> operands(node.inputs);
-  for (std::size_t i = 0; i < operands.size(); ++i) operands[i] = operand(id, i);
-  if (node.row->expression) return node.row->expression(operands);
-  for (const Attr& attr : node.attrs) {
-    const bool* flag = std::get_if<bool>(&attr.value);
-    if (flag && !*flag) continue;
-    operands.push_back(lane::Symbol::name(to_string(Attrs(std::span(&attr, 1)))));
-  }
-  return lane::Symbol::call(node.row->name, std::move(operands));
+  for (std::size_t i = 0; i < operands.size(); ++i) operands[i] = spelled_operand(id, i);
+  return call(id, operands);
+}
+
+std::string Labels::cotangent_name(NodeId node, NodeId of, std::uint32_t sweep) const {
+  const auto found = cotangents_.find({node, of, sweep});
+  return found == cotangents_.end() ? label(node) : texts_[found->second.front()];
 }
 
 }  // namespace ebb::detail

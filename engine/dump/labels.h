@@ -32,6 +32,10 @@ class Labels {
   std::string label(NodeId id) const;
 
   const std::string& formula(NodeId id) const { return formula_texts_[id]; }
+  /// What stands for input `slot` in the formula of `node`.
+  lane::Symbol operand(NodeId node, std::size_t slot) const;
+  /// A call of the node's row on `operands`, with its attributes.
+  lane::Symbol call(NodeId id, std::span<const lane::Symbol> operands) const;
   NodeId folded_into(NodeId id) const { return folded_[id]; }
   std::uint32_t uses(NodeId id) const { return uses_[id]; }
 
@@ -39,6 +43,8 @@ class Labels {
   std::uint32_t known_as(NodeId node, std::size_t slot) const;
   /// The entry that alias `entry` is another name of, or kNoEntry.
   std::uint32_t alias_of(std::uint32_t entry) const;
+  /// What `node` is called as the cotangent of `of`: a name that it bears for that, or its label.
+  std::string cotangent_name(NodeId node, NodeId of, std::uint32_t sweep) const;
 
  private:
   struct Key {
@@ -57,7 +63,7 @@ class Labels {
   void index_names();
   void fold(const std::vector<bool>& shown);
   bool mentions_once(const Row& row, std::size_t slot);
-  lane::Symbol operand(NodeId node, std::size_t slot);
+  lane::Symbol spelled_operand(NodeId node, std::size_t slot);
   lane::Symbol formula_of(NodeId id);
   std::string qualified(std::uint32_t entry, std::uint32_t scope) const;
 

@@ -1,11 +1,11 @@
 #include <ebb/engine/program/explain.h>
 
 #include <ebb/engine/dump/labels.h>
+#include <ebb/engine/tape/cost.h>
 #include <ebb/engine/tape/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 namespace ebb {
@@ -31,16 +31,6 @@ class Explainer {
   }
 
  private:
-  // How many products an element of a contraction sums: [M, K] and [K, N] hold K^2 times what [M, N] does.
-  double products(NodeId id) const {
-    const auto matrix = [&](NodeId of) {
-      const Shape& shape = traced_.type(of).shape();
-      return static_cast<double>(shape[shape.rank() - 2]) * static_cast<double>(shape[shape.rank() - 1]);
-    };
-    const double out = matrix(id);
-    return out == 0 ? 0 : std::sqrt(matrix(traced_.input(id, 0)) * matrix(traced_.input(id, 1)) / out);
-  }
-
   Explanation::Value value(NodeId id, const Shape& shape) const {
     const DType dtype = traced_.type(id).dtype();
     return {labels_.label(id), {shape, dtype}, static_cast<std::size_t>(shape.numel()) * size_of(dtype)};
@@ -77,8 +67,7 @@ class Explainer {
       }
       out.writes.push_back(value(from.node, node.value.shape()));
       out.steps.push_back(fmt::format("{} = {}", labels_.label(from.node), labels_.formula(from.node)));
-      out.flops = static_cast<double>(node.value.numel());
-      if (node.row->kind == Kind::contraction) out.flops *= 2 * products(from.node);
+      out.flops = flops(*traced_.tape, from.node);
     }
     for (const auto& read : out.reads) out.bytes_read += read.bytes;
     for (const auto* list : {&out.writes, &out.reductions}) {

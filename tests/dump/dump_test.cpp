@@ -1,4 +1,5 @@
 // Dumps, compared with golden files. EBB_UPDATE_GOLDEN=1 writes them anew; then read what changed before you commit it.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -10,24 +11,15 @@
 #include <string>
 #include <vector>
 
+#include "tests/dump/golden.h"
 #include "tests/dump/graphs.h"
 
 namespace ebb {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string read(const fs::path& path) {
-  std::ostringstream out;
-  out << std::ifstream(path, std::ios::binary).rdbuf();
-  return out.str();
-}
-
-void expect_golden(const std::string& name, const std::string& text) {
-  const fs::path path = fs::path(EBB_TEST_DIR) / "expected" / name;
-  if (std::getenv("EBB_UPDATE_GOLDEN")) std::ofstream(path, std::ios::binary) << text;
-  EXPECT_EQ(read(path), text) << path << ": run with EBB_UPDATE_GOLDEN=1 to write it anew";
-}
+using test::expect_golden;
+using test::read;
 
 template <class F>
 std::string error_of(F&& f) {
@@ -42,8 +34,10 @@ std::string error_of(F&& f) {
 // Draws the tape with Graphviz; empty where it is not installed.
 std::string drawn(const Tape& tape, const DumpOptions& options = {}) {
   const fs::path path = fs::path(testing::TempDir()) / "ebb_dump_test.svg";
+  DumpOptions drawing = options;
+  drawing.format = DumpFormat::svg;
   try {
-    write_svg(tape, path.string(), options);
+    write_dump(tape, path.string(), drawing);
   } catch (const IoError& error) {
     EXPECT_NE(std::string(error.what()).find("dot was not found"), std::string::npos) << error.what();
     return {};
@@ -159,6 +153,86 @@ TEST(Dump, NineStepsReadAsTheArticleDoes) {
   EXPECT_TRUE(has("2", "dmu = -sum(dxmu, axes=[0])"));
   EXPECT_TRUE(has("1", "dx2 = broadcast_to(dmu / 4, shape=[4, 3])"));
   EXPECT_TRUE(has("0", "dx = dx1 + dx2"));
+}
+
+TEST(Dump, NodesKnowTheirDerivatives) {
+  Tape tape;
+  test::nine_steps(tape);
+  const Graph graph = describe(tape, {.values = true});
+  // By step: what the rule gives each input, and what it multiplies the cotangent with.
+  const auto rule = [&](const char* name) {
+    std::string text;
+    const GraphNode& node = graph.nodes[graph.index_of(tape.find(name).id())];
+    for (const GraphPullback& p : node.pullbacks) {
+      text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", p.name, p.local);
+    }
+    return text;
+  };
+  EXPECT_EQ(rule("out"), "dgammax: 1, dbeta: 1");
+  EXPECT_EQ(rule("gammax"), "dgamma: xhat, dxhat: gamma");
+  EXPECT_EQ(rule("xhat"), "dxmu1: ivar, divar: xmu");
+  EXPECT_EQ(rule("ivar"), "dsqrtvar: -(ivar * ivar)");
+  EXPECT_EQ(rule("sqrtvar"), "dvar: 0.5 / sqrtvar");
+  EXPECT_EQ(rule("var"), "dsq: 1 / 4");
+  EXPECT_EQ(rule("sq"), "dxmu2: 2 * xmu");
+  EXPECT_EQ(rule("xmu"), "dx1: 1, dmu: -1");
+  EXPECT_EQ(rule("mu"), "dx2: 1 / 4");
+  // What each cotangent adds up, with its value.
+  for (const GraphNode& node : graph.nodes) {
+    if (node.sweep != 0 || node.role == Role::constant || node.role == Role::seed) continue;
+    ASSERT_EQ(node.gradients.size(), 1u) << graph.label_of(node.id);
+    const GraphGradient& gradient = node.gradients[0];
+    ASSERT_TRUE(gradient.value);
+    EXPECT_EQ(gradient.value->elements.size(), static_cast<std::size_t>(tape.node(gradient.node).value.numel()));
+    if (node.name == "x") {
+      EXPECT_EQ(gradient.terms, (std::vector<std::string>{"dx1", "dx2"}));
+    }
+    if (node.name == "xmu") {
+      EXPECT_EQ(gradient.terms, (std::vector<std::string>{"dxmu1", "dxmu2"}));
+    }
+    if (node.name == "ivar") {
+      EXPECT_EQ(gradient.name, "divar");
+    }
+  }
+}
+
+TEST(Dump, DerivativesOfUnnamedNodes) {
+  Tape tape;
+  test::two_layers(tape);
+  const Graph graph = describe(tape);
+  std::string text;
+  for (const GraphNode& node : graph.nodes) {
+    if (node.sweep != 0 || node.inputs.empty()) continue;
+    text += node.op;
+    for (const GraphPullback& p : node.pullbacks) text += fmt::format(" {}={}", p.input, p.local);
+    text += "\n";
+  }
+  EXPECT_EQ(text,
+            "matmul 1=matmul(x, ct, transpose_a=true)\n"
+            "add 0=1 1=1\n"
+            "sigmoid 0=h * (1 - h)\n"
+            "matmul 0=matmul(ct, w, transpose_b=true) 1=matmul(net.fc1.h, ct, transpose_a=true)\n"
+            "add 0=1 1=1\n"
+            "sigmoid 0=h * (1 - h)\n"
+            "sub 0=1\n"
+            "square 0=2 * %12\n"
+            "mean 0=1 / 16\n");
+}
+
+TEST(Dump, NodesHaveExpressionsAndCosts) {
+  Tape tape;
+  const Var a = tape.leaf(Tensor::full({2, 3}, 1, DType::f64), "a");
+  const Var b = tape.leaf(Tensor::full({3, 4}, 1, DType::f64), "b");
+  const Var c = matmul(a, b);
+  const Var d = sum(where(c > 1.0, c * 2.0, c), 0);
+  const Graph graph = describe(tape);
+  const auto node = [&](const Var& v) { return graph.nodes[graph.index_of(v.id())]; };
+  EXPECT_EQ(node(c).flops, 2 * 2 * 3 * 4);
+  EXPECT_EQ(node(d).flops, 2 * 4);
+  EXPECT_EQ(node(a).flops, 0);
+  EXPECT_EQ(graph.nodes[graph.index_of(d.id()) - 1].expression, "where(a, b, c)");
+  EXPECT_EQ(graph.nodes[graph.index_of(d.id()) - 1].flops, 2 * 4);
+  EXPECT_EQ(node(c).expression, "");
 }
 
 TEST(Dump, StepsAreGroupsInReadingOrder) {
@@ -361,23 +435,24 @@ TEST(Dump, GraphvizMissing) {
   const std::string before = std::getenv("PATH") ? std::getenv("PATH") : "";
   Tape tape;
   setenv("PATH", "/nonexistent", 1);
-  const std::string error = error_of([&] { write_svg(tape, "never.svg", {}, {"demo.cpp", 7}); });
+  const std::string error = error_of([&] {
+    write_dump(tape, "never.svg", {.format = DumpFormat::svg}, {"demo.cpp", 7});
+  });
   setenv("PATH", before.c_str(), 1);
-  EXPECT_EQ(error,
-            "write_svg: Graphviz draws the graph, and its program dot was not found. Install it with `apt install "
-            "graphviz`, or write the drawing's text with dump(tape, {.format = DumpFormat::dot}). (demo.cpp:7)");
+  EXPECT_EQ(
+      error,
+      "dump: Graphviz places and draws the nodes, and its program dot was not found. Install it with `apt install "
+      "graphviz`, or take a format that needs none, such as DumpFormat::dot. (demo.cpp:7)");
   EXPECT_FALSE(fs::exists("never.svg"));
 }
 
-TEST(Dump, SvgIntoAMissingFolder) {
+TEST(Dump, IntoAMissingFolder) {
   Tape tape;
-  if (drawn(tape).empty()) GTEST_SKIP() << kNoGraphviz;
-  EXPECT_EQ(
-      error_of([&] {
-        write_svg(tape, "/nonexistent/a.svg", {}, {"demo.cpp", 7});
-      }),
-      "write_svg: cannot write /nonexistent/a.svg, No such file or directory. Does the folder exist, and may it be "
-      "written? (demo.cpp:7)");
+  EXPECT_EQ(error_of([&] {
+              write_dump(tape, "/nonexistent/a.txt", {}, {"demo.cpp", 7});
+            }),
+            "dump: cannot write /nonexistent/a.txt, No such file or directory. Does the folder exist, and may it be "
+            "written? (demo.cpp:7)");
 }
 
 // --- bad input

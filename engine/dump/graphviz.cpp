@@ -1,8 +1,6 @@
-// Pictures, by Graphviz's program.
-//
 // It is started directly, without a shell, with names of files as plain arguments; the drawing goes to it in a file,
-// and what it says comes back in another, so that nothing can block. The picture takes its place only when it is whole.
-#include <ebb/engine/dump/dump.h>
+// and what it says comes back in another, so that nothing can block.
+#include <ebb/engine/dump/graphviz.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>
@@ -18,11 +16,11 @@
 
 extern char** environ;
 
-namespace ebb {
+namespace ebb::detail {
 namespace {
 
 [[noreturn]] void fail(std::string_view what, std::string_view advice, const Location& where) {
-  throw IoError(fmt::format("write_svg: {}. {} ({})", what, advice, to_string(where)));
+  throw IoError(fmt::format("dump: {}. {} ({})", what, advice, to_string(where)));
 }
 
 // A folder of its own, gone at the end.
@@ -50,9 +48,15 @@ class Workspace {
   std::filesystem::path path_;
 };
 
+std::string contents(const std::string& path) {
+  std::ostringstream out;
+  out << std::ifstream(path, std::ios::binary).rdbuf();
+  return std::move(out).str();
+}
+
 // The exit status, or a negative errno where the program could not be started.
-int run_dot(const std::string& input, const std::string& output, const std::string& messages) {
-  std::array<std::string, 5> words{"dot", "-Tsvg", "-o", output, input};
+int run_dot(const char* language, const std::string& input, const std::string& output, const std::string& messages) {
+  std::array<std::string, 5> words{"dot", fmt::format("-T{}", language), "-o", output, input};
   std::array<char*, 6> arguments{};
   for (std::size_t i = 0; i < words.size(); ++i) arguments[i] = words[i].data();
   posix_spawn_file_actions_t actions;
@@ -72,45 +76,28 @@ int run_dot(const std::string& input, const std::string& output, const std::stri
 
 }  // namespace
 
-void write_svg(const Tape& tape, const std::string& path, const DumpOptions& options, Location where) {
-  DumpOptions drawing = options;
-  drawing.format = DumpFormat::dot;
-  const std::string text = dump(tape, drawing);
+std::string graphviz(std::string_view drawing, const char* language, const Location& where) {
   const Workspace workspace(where);
   const std::string input = workspace.file("graph.dot");
-  const std::string output = workspace.file("graph.svg");
+  const std::string output = workspace.file("graph.out");
   const std::string messages = workspace.file("messages");
   {
     std::ofstream file(input, std::ios::binary);
-    file << text;
+    file << drawing;
     if (!file.flush()) fail(fmt::format("cannot write {}", input), "Is the disk full?", where);
   }
-  const int status = run_dot(input, output, messages);
+  const int status = run_dot(language, input, output, messages);
   if (status == -ENOENT || status == 127) {
-    fail("Graphviz draws the graph, and its program dot was not found",
-         "Install it with `apt install graphviz`, or write the drawing's text with dump(tape, {.format = "
-         "DumpFormat::dot}).",
-         where);
+    fail("Graphviz places and draws the nodes, and its program dot was not found",
+         "Install it with `apt install graphviz`, or take a format that needs none, such as DumpFormat::dot.", where);
   }
   if (status < 0) fail(fmt::format("cannot run dot, {}", std::strerror(-status)), "Is it executable?", where);
   if (status != 0) {
-    std::ostringstream said;
-    said << std::ifstream(messages, std::ios::binary).rdbuf();
-    std::string first = said.str().substr(0, said.str().find('\n'));
-    fail(fmt::format("dot ended with status {}; it said: {}", status, first),
-         "Write the drawing's text with dump(tape, {.format = DumpFormat::dot}) and look at it.", where);
+    const std::string said = contents(messages);
+    fail(fmt::format("dot ended with status {}; it said: {}", status, said.substr(0, said.find('\n'))),
+         "Write the drawing's text with DumpFormat::dot and look at it.", where);
   }
-  // A copy beside the target, then a rename: whoever reads the target never sees half a picture.
-  std::error_code error;
-  const std::string beside = fmt::format("{}.{}.tmp", path, getpid());
-  std::filesystem::copy_file(output, beside, std::filesystem::copy_options::overwrite_existing, error);
-  if (!error) std::filesystem::rename(beside, path, error);
-  if (error) {
-    std::error_code ignored;
-    std::filesystem::remove(beside, ignored);
-    fail(fmt::format("cannot write {}, {}", path, error.message()), "Does the folder exist, and may it be written?",
-         where);
-  }
+  return contents(output);
 }
 
-}  // namespace ebb
+}  // namespace ebb::detail

@@ -1,0 +1,86 @@
+// The one list of formats, and the file that a dump goes to.
+#include <ebb/engine/dump/graph.h>
+#include <ebb/engine/dump/graphviz.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+namespace ebb {
+namespace {
+
+std::string write_svg(const Graph& graph, const DumpOptions& options) {
+  return detail::graphviz(write_dot(graph, options), "svg", graph.asked);
+}
+
+struct Writer {
+  DumpFormat format;
+  std::string_view name;
+  std::string (*write)(const Graph& graph, const DumpOptions& options);
+  bool values = false;  // shows values whether asked to or not
+};
+constexpr Writer kWriters[] = {
+    {DumpFormat::text, "text", write_text},
+    {DumpFormat::dot, "dot", write_dot},
+    {DumpFormat::svg, "svg", write_svg},
+};
+
+const Writer& writer_of(DumpFormat format) { return *std::ranges::find(kWriters, format, &Writer::format); }
+
+[[noreturn]] void fail(const std::string& path, std::string_view reason, const Location& where) {
+  throw IoError(fmt::format("dump: cannot write {}, {}. Does the folder exist, and may it be written? ({})", path,
+                            reason, to_string(where)));
+}
+
+}  // namespace
+
+std::string_view name(DumpFormat format) { return writer_of(format).name; }
+
+std::span<const DumpFormat> dump_formats() {
+  static const auto formats = [] {
+    std::array<DumpFormat, std::size(kWriters)> out{};
+    std::ranges::transform(kWriters, out.begin(), &Writer::format);
+    return out;
+  }();
+  return formats;
+}
+
+std::string dump(const Tape& tape, const DumpOptions& options, Location where) {
+  const Writer& writer = writer_of(options.format);
+  DumpOptions asked = options;
+  asked.values = asked.values || writer.values;
+  Graph graph = describe(tape, asked);
+  graph.asked = where;
+  return writer.write(graph, asked);
+}
+
+std::string dump(const Tape& tape, DumpFormat format, const DumpOptions& options, Location where) {
+  DumpOptions asked = options;
+  asked.format = format;
+  return dump(tape, asked, where);
+}
+
+// Into a file beside the target, then a rename: whoever reads the target never sees half a dump.
+void write_dump(const Tape& tape, const std::string& path, const DumpOptions& options, Location where) {
+  const std::string text = dump(tape, options, where);
+  const std::string beside = fmt::format("{}.{}.tmp", path, getpid());
+  std::error_code error;
+  errno = 0;
+  std::ofstream file(beside, std::ios::binary);
+  file << text;
+  file.close();
+  if (file) {
+    std::filesystem::rename(beside, path, error);
+    if (!error) return;
+  }
+  const std::string reason = error ? error.message() : std::strerror(errno);
+  std::filesystem::remove(beside, error);
+  fail(path, reason, where);
+}
+
+}  // namespace ebb
