@@ -19,11 +19,21 @@ enum class DumpFormat : std::uint8_t {
   text,  ///< an aligned table
   dot,   ///< a drawing for Graphviz
   svg,   ///< that drawing, drawn by Graphviz's program
+  json,  ///< all that is known of the graph, as docs/dump.schema.json describes it
+  html,  ///< a page that plays the graph step by step, forward and back; one file that needs no network
 };
 /// `text`, `dot`: what programs call it, and the usual ending of a file of it but for `text`.
 std::string_view name(DumpFormat format);
 /// All of them.
 std::span<const DumpFormat> dump_formats();
+
+/// More to look at beside the graph on the page: what a compiler made of it, where its digits went.
+struct DumpPane {
+  std::string title{};
+  std::string note{};                             ///< a sentence or two on what it shows
+  std::string text{};                             ///< as it stands, or
+  std::vector<std::vector<std::string>> table{};  ///< rows of cells, the first its heading
+};
 
 struct DumpOptions {
   DumpFormat format = DumpFormat::text;
@@ -31,11 +41,12 @@ struct DumpOptions {
   std::optional<Var> from{};      ///< the first node shown, in the order of recording
   std::optional<Var> to{};        ///< the last node shown
   std::vector<Var> outputs{};     ///< only what these are computed from; empty for everything
-  bool values = false;            ///< the values: small tensors in full, large ones in summary
+  bool values = false;            ///< the values, always in json and html: small tensors in full, large ones in summary
   std::int64_t full_values = 64;  ///< the most elements a tensor has that is shown in full
   bool source_lines = true;       ///< the user's line of each node
   bool color = false;             ///< text: colours for a terminal
   bool fold = true;               ///< dot: an unnamed part of a named formula is drawn inside its box
+  std::vector<DumpPane> panes{};  ///< html: what can be switched on beside the graph
   bool reads = false;             ///< dot: also the edges by which the backward pass reads forward values
 };
 
