@@ -109,6 +109,17 @@ void node(Json& json, const Graph& graph, const GraphNode& node) {
   text(json, "where", node.where);
   if (node.value) value(json.key("value"), *node.value);
   derivatives(json, graph, node);
+  if (node.repeats != 1) json.member("repeats", node.repeats);
+  if (node.stands_for != 1) json.member("stands_for", node.stands_for);
+  if (!node.outputs.empty()) {
+    json.key("outputs").begin_array();
+    for (const GraphOutput& output : node.outputs) {
+      json.begin_object().member("id", output.id).member("label", std::string_view(output.label));
+      list(json, "shape", output.shape);
+      json.member("dtype", ebb::name(output.dtype)).end_object();
+    }
+    json.end_array();
+  }
   json.end_object();
 }
 
@@ -127,7 +138,9 @@ void alias(Json& json, const GraphAlias& alias) {
 void edge(Json& json, const GraphEdge& edge) {
   json.line().begin_object().member("from", edge.from).member("to", edge.to).member("input", edge.input);
   if (edge.alias != kNoIndex) json.member("alias", edge.alias);
-  json.member("backward", edge.backward).member("cotangent", edge.cotangent).end_object();
+  json.member("backward", edge.backward).member("cotangent", edge.cotangent);
+  text(json, "value", edge.value);
+  json.end_object();
 }
 
 void section(Json& json, const GraphSection& section) {
@@ -148,6 +161,7 @@ void scope(Json& json, const GraphScope& scope) {
   json.line().begin_object().member("path", std::string_view(scope.path)).member("name", std::string_view(scope.name));
   json.member("parent", scope.parent).member("nodes", scope.nodes);
   text(json, "where", scope.where);
+  if (scope.repeats != 1) json.member("repeats", scope.repeats);
   json.end_object();
 }
 
@@ -172,6 +186,12 @@ std::string write_json(const Graph& graph, const DumpOptions&) {
   each("sections", graph.sections, section);
   each("outside", graph.outside, [](Json& to, const std::pair<NodeId, std::string>& of) {
     to.line().begin_object().member("id", of.first).member("label", std::string_view(of.second)).end_object();
+  });
+  each("repeats", graph.repeats, [](Json& to, const GraphRepeat& of) {
+    to.line().begin_object();
+    list(to, "shown", of.shown);
+    list(to, "last", of.last);
+    to.member("times", of.times).end_object();
   });
   json.line().end_object();
   return json.take() + "\n";

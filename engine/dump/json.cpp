@@ -78,7 +78,8 @@ Json& Json::value(std::string_view text) {
 Json& Json::value(double number) {
   if (std::isnan(number)) return value("NaN");
   if (std::isinf(number)) return value(number > 0 ? "Infinity" : "-Infinity");
-  return raw(fmt::format("{}", number));
+  // Readers take -0 for an integer, which has no sign.
+  return raw(number == 0 && std::signbit(number) ? "-0.0" : fmt::format("{}", number));
 }
 
 Json& Json::value(bool flag) { return raw(flag ? "true" : "false"); }

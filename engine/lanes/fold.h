@@ -18,14 +18,6 @@ struct Fold {
   lane::Symbol step, finish;
 };
 
-namespace lane {
-
-// Of the truth values that a comparison of symbols gives.
-inline Symbol operator|(const Symbol& a, const Symbol& b) { return either(a, b); }
-inline Symbol operator!(const Symbol& a) { return opposite(a); }
-
-}  // namespace lane
-
 template <class R>
 Fold fold_of() {
   const lane::Symbol acc{"acc"};

@@ -27,6 +27,7 @@ struct Format<float> {
   static constexpr int kMantissa = 23, kBias = 127;
   static constexpr float kLn2High = 0x1.63p-1F, kLn2Low = -0x1.bd0105c610ca8p-13F;
   static constexpr float kExpLow = -120, kExpHigh = 90;  // x e^x is 0 below, e^x / 2 infinite above
+  static constexpr int kLift = 64;                       // e^kExpLow times 2^kLift is a normal number
   static constexpr float kOne = 10;                      // tanh is 1 from here on
   static constexpr float kAngle = 8192;                  // the largest that quarter turns are taken off of by parts
   static constexpr float kTail = 14.6F;                  // the normal tail is 0 from here on
@@ -44,6 +45,7 @@ struct Format<double> {
   static constexpr int kMantissa = 52, kBias = 1023;
   static constexpr double kLn2High = 0x1.62e42feep-1, kLn2Low = 0x1.a39ef35793c76p-33;
   static constexpr double kExpLow = -760, kExpHigh = 711;
+  static constexpr int kLift = 122;
   static constexpr double kOne = 20;
   static constexpr double kAngle = 1 << 20;
   static constexpr double kTail = 39.5;
@@ -108,6 +110,9 @@ struct PackMath<xsimd::batch<T, A>> {
   static P abs(const P& x) { return real(bits(x) & U(~Bits{0} >> 1)); }
   static P sqrt(const P& x) { return xsimd::sqrt(x); }
   static M is_nan(const P& x) { return !(x == x); }
+  // A NaN stays one: of a NaN and a number, the instruction takes its second operand.
+  static P at_most(const P& x, T limit) { return xsimd::min(P(limit), x); }
+  static P at_least(const P& x, T limit) { return xsimd::max(P(limit), x); }
   static P nearest(const P& x) { return (x + P(kMagic)) - P(kMagic); }  // of a small number; loses the sign of 0
 
   static P round(const P& x) {
@@ -132,8 +137,8 @@ struct PackMath<xsimd::batch<T, A>> {
   struct Reduced {
     P n, r;
   };
-  static Reduced reduced(P x) {
-    x = select(x < P(F::kExpLow), P(F::kExpLow), select(x > P(F::kExpHigh), P(F::kExpHigh), x));
+  static Reduced reduced(const P& x) { return reduced_within(at_least(at_most(x, F::kExpHigh), F::kExpLow)); }
+  static Reduced reduced_within(const P& x) {
     const P n = nearest(x * P(T(1.4426950408889634L)));
     return {n, x - n * P(F::kLn2High) - n * P(F::kLn2Low)};
   }
@@ -143,11 +148,19 @@ struct PackMath<xsimd::batch<T, A>> {
     return r + r * r * polynomial(r, kSeries);
   }
   // 2^n, of normal numbers.
-  static P power_of_two(const P& n) { return real(bits(n + P(kMagic + F::kBias)) << F::kMantissa); }
+  static P power_of_two(const P& n, T more = 0) { return real(bits(n + P(kMagic + F::kBias + more)) << F::kMantissa); }
   // x * 2^n, rounded once, also where 2^n is no number.
   static P scaled(const P& x, const P& n) {
     const P half = nearest(n * P(T(0.5)));
     return x * power_of_two(half) * power_of_two(n - half);
+  }
+  // For a factor that is not large, and n <= 0 down to kExpLow's: 2^n for `lowered`, which multiplies with it and
+  // rounds once, also where 2^n is no number.
+  static P lowering(const P& n) { return power_of_two(n, F::kLift); }
+  static P lowered(const P& x, const P& lowering) {
+    constexpr T back =
+        T(1) / static_cast<T>(std::uint64_t{1} << (F::kLift / 2)) / static_cast<T>(std::uint64_t{1} << (F::kLift / 2));
+    return x * lowering * P(back);
   }
 
   static P exp(const P& x) {
@@ -157,7 +170,7 @@ struct PackMath<xsimd::batch<T, A>> {
   static P expm1(const P& x) {
     // 2 (2^(n-1) q + (2^(n-1) - 1/2)): e^x may be a number where 2^n is none. Far below it is -1, far above infinite.
     constexpr T low = -4 * F::kOne, high = F::kExpHigh - 1;
-    const auto [n, r] = reduced(select(x < P(low), P(low), select(x > P(high), P(high), x)));
+    const auto [n, r] = reduced_within(at_least(at_most(x, high), low));
     const P s = power_of_two(n - P(T(1)));
     const P y = P(T(2)) * (s * small_expm1(r) + (s - P(T(0.5))));
     return select(abs(x) < P(std::numeric_limits<T>::epsilon() / 4), x, y);  // a half of x may be no number
@@ -177,27 +190,28 @@ struct PackMath<xsimd::batch<T, A>> {
   }
   static P tanh(const P& x) {
     const P a = abs(x);
-    const P t = expm1(P(T(2)) * select(a > P(F::kOne), P(F::kOne), a));
+    const P t = expm1(P(T(2)) * at_most(a, F::kOne));
     return (t / (t + P(T(2)))) | sign_of(x);
   }
 
-  // e^-|x| = m 2^n, and 1 / (1 + e^-|x|).
+  // e^-|x| = m 2^n, 2^n for `lowered`, and 1 / (1 + e^-|x|).
   struct Logistic {
-    P m, n, at_abs;
+    P m, power, at_abs;
   };
   static Logistic logistic(const P& x) {
-    const auto [n, r] = reduced(abs(x) | P(T(-0.0)));
+    const auto [n, r] = reduced_within(at_least(x | P(T(-0.0)), F::kExpLow));
     const P m = small_expm1(r) + P(T(1));
-    return {m, n, P(T(1)) / (P(T(1)) + scaled(m, n))};
+    const P power = lowering(n);
+    return {m, power, P(T(1)) / (P(T(1)) + lowered(m, power))};
   }
   static P sigmoid(const P& x) {
-    const auto [m, n, at_abs] = logistic(x);
-    return select(x < P(T(0)), scaled(m * at_abs, n), at_abs);
+    const auto [m, power, at_abs] = logistic(x);
+    return select(x < P(T(0)), lowered(m * at_abs, power), at_abs);
   }
   static P silu(const P& x) {
-    const auto [m, n, at_abs] = logistic(x);
-    const P low = select(x < P(F::kExpLow), P(F::kExpLow), x);  // not infinity times 0
-    return select(x < P(T(0)), scaled(low * (m * at_abs), n), x * at_abs);
+    const auto [m, power, at_abs] = logistic(x);
+    const P low = at_least(x, F::kExpLow);  // not infinity times 0
+    return select(x < P(T(0)), lowered(low * (m * at_abs), power), x * at_abs);
   }
   static P softplus(const P& x) { return select(x < P(T(0)), P(T(0)), x) + log1p(exp(abs(x) | P(T(-0.0)))); }
 
@@ -358,20 +372,19 @@ struct PackMath<xsimd::batch<T, A>> {
     P a = abs(x);
     const P near = a + a * polynomial(a * a, kSeries);
     const M small = a < P(T(1));
-    a = select(a > P(F::kTail), P(F::kTail), a);
+    a = at_most(a, F::kTail);
     const P far = P(T(1)) - P(T(2)) * exp(negate(a * a)) * tail_ratio(a * P(T(1.41421356237309504880L)));
     return select(small, near, far) | sign_of(x);
   }
   static P gelu(const P& x) {
-    P a = abs(x);
-    a = select(a > P(F::kTail), P(F::kTail), a);
+    const P a = at_most(abs(x), F::kTail);
     // a = high + low with a high part whose square is exact: the exponent of a tail needs more bits than a square has.
     const P high = real(bits(a) & U(~((Bits{1} << (F::kMantissa / 2 + 1)) - 1)));
     const P low = a - high;
-    const auto [n, r] = reduced(P(T(-0.5)) * high * high);
+    const auto [n, r] = reduced_within(P(T(-0.5)) * high * high);
     const P rest = P(T(-0.5)) * low * (a + high);
     const P m = small_expm1(r + rest) + P(T(1));
-    const P tail = scaled(a * (m * tail_ratio(a)), n);
+    const P tail = lowered(a * (m * tail_ratio(a)), lowering(n));
     return select(x < P(T(0)), negate(tail), x - tail);
   }
 

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <limits>
+#include <type_traits>
 
 namespace ebb::EBB_ISA {
 
@@ -34,7 +35,8 @@ struct Product {
   }
 };
 
-// A NaN wins: it is not equal to itself. (xsimd's != is false for it from AVX2 on.)
+// A NaN wins: it is not equal to itself (xsimd's != is false for it from AVX2 on). Of a NaN and a number, the
+// instruction takes its second operand: a NaN that is there stays, and one that comes is put in beside the chain.
 template <bool kLargest>
 struct Extremum {
   template <class T>
@@ -45,10 +47,12 @@ struct Extremum {
   }
   template <class A>
   static A step(const A& acc, const A& x) {
-    if constexpr (kLargest) {
-      return select((x > acc) | !(x == x), x, acc);
+    if constexpr (lane::Printed<A>) {
+      return select(either(kLargest ? x > acc : x < acc, x != x), x, acc);
+    } else if constexpr (std::is_floating_point_v<typename A::value_type>) {
+      return select(x == x, kLargest ? max(x, acc) : min(x, acc), x);
     } else {
-      return select((x < acc) | !(x == x), x, acc);
+      return select(kLargest ? x > acc : x < acc, x, acc);
     }
   }
   template <class C>

@@ -250,6 +250,10 @@ function editFromText(text) {
   input.dispatchEvent(new Event("change"));
 }
 
+// What the page's policy did not let it load.
+const refused = [];
+document.addEventListener("securitypolicyviolation", (event) => refused.push(event.blockedURI));
+
 // Walks through every frame and writes down what the page shows, for the tests: the numbers are read from its cells.
 function selftest() {
   const report = { frames: [], blocked: [...new Set(blocked.values())], slowest: 0, painted: performance.now() };
@@ -266,6 +270,7 @@ function selftest() {
       works: frames[i].works.map(label), lit: document.querySelectorAll("#figure .arrow.works").length,
     });
   }
+  report.loaded = [...performance.getEntriesByType("resource").map((entry) => entry.name), ...refused];
   document.body.append(element("pre", { id: "report", hidden: true, text: JSON.stringify(report) }));
 }
 
