@@ -73,9 +73,8 @@ std::size_t Value::arity() const {
 }
 
 Id Formula::add(const Value& value) {
-  const auto known = std::ranges::find_if(values_, [&](const Value& v) {
-    return v == value && std::signbit(v.literal) == std::signbit(value.literal);
-  });
+  const auto known = std::ranges::find_if(
+      values_, [&](const Value& v) { return v == value && std::signbit(v.literal) == std::signbit(value.literal); });
   if (known != values_.end()) return static_cast<Id>(known - values_.begin());
   values_.push_back(value);
   return static_cast<Id>(values_.size() - 1);

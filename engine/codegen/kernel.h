@@ -44,8 +44,8 @@ struct KernelSpec {
   std::vector<Accumulator> accumulators;
 };
 
-/// `rows` rows of `n` elements. Steps are in bytes. Accumulators of runs lie kPartials together, row after row; those of
-/// columns in the order of the columns, with room up to a whole line.
+/// `rows` rows of `n` elements. Steps are in bytes. Accumulators of runs lie kPartials together, row after row; those
+/// of columns in the order of the columns, with room up to a whole line.
 struct Piece {
   static constexpr std::size_t kMaxInputs = 24;
   static constexpr std::size_t kMaxOutputs = 16;

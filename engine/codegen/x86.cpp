@@ -465,8 +465,14 @@ class Emitter {
     make_accumulators(static_cast<std::size_t>(count * units_));
     const auto place = [&](int row, int unit) {
       const std::size_t r = static_cast<std::size_t>(row);
-      return Place{along, across[r], unit * bytes_, r * static_cast<std::size_t>(units_) +
-                   static_cast<std::size_t>(unit % units_), r, nullptr, nullptr, true};
+      return Place{along,
+                   across[r],
+                   unit * bytes_,
+                   r * static_cast<std::size_t>(units_) + static_cast<std::size_t>(unit % units_),
+                   r,
+                   nullptr,
+                   nullptr,
+                   true};
     };
     if (runs) begin_runs(count, place);
     const auto advance = [&](int packs) {

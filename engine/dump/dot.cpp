@@ -63,22 +63,9 @@ std::string quoted(std::string_view text) {
   return out + "\"";
 }
 
-// Made printable, and cut off after so many columns.
-std::string cut(std::string_view whole, std::size_t longest) {
-  std::string text = printable(whole);
-  if (columns(text) <= longest) return text;
-  std::size_t end = 0;
-  for (std::size_t column = 0; column < longest; ++column) {
-    do {
-      ++end;
-    } while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80);  // to the end of the code point
-  }
-  return text.substr(0, end) + "...";
-}
-
 // Broken at blanks into lines of an HTML-like label.
 std::string wrapped(std::string_view formula) {
-  const std::string text = cut(formula, kLongest);
+  const std::string text = shortened(formula, kLongest);
   std::string out;
   std::string line;
   std::size_t begin = 0;
@@ -195,7 +182,7 @@ std::string Drawing::label(Style style, bool dashed, const std::string& step, co
     out += fmt::format("<td bgcolor=\"{}\"><font color=\"white\"><b>{}</b></font></td>", style.badge, escaped(step));
   }
   out += "<td align=\"left\" balign=\"left\">";
-  if (!name.empty()) out += fmt::format("<b>{}</b>", escaped(cut(name, kLongestName)));
+  if (!name.empty()) out += fmt::format("<b>{}</b>", escaped(shortened(name, kLongestName)));
   if (!formula.empty()) out += (name.empty() ? "" : "<br align=\"left\"/>") + wrapped(formula);
   if (!small.empty()) {
     if (!name.empty() || !formula.empty()) out += "<br align=\"left\"/>";

@@ -1,6 +1,7 @@
 #include <ebb/engine/dump/flow.h>
 #include <ebb/engine/dump/graph.h>
 #include <ebb/engine/dump/labels.h>
+#include <ebb/engine/lanes/fold.h>
 #include <ebb/engine/tape/cost.h>
 #include <ebb/engine/tape/structural.h>
 #include <fmt/format.h>
@@ -63,6 +64,33 @@ std::string expression_of(const Row& row) {
   std::vector<lane::Symbol> operands(static_cast<std::size_t>(row.arity));
   for (std::size_t i = 0; i < operands.size(); ++i) operands[i].word = static_cast<char>('a' + i);
   return row.expression(operands).text();
+}
+
+// A movement moves numbers of places as it moves anything else. Empty where there are too many, where the inputs are
+// not of one dtype, and where it puts in something of its own.
+std::vector<std::int64_t> map_of(const Tape& tape, NodeId id, std::int64_t most) {
+  const Node& node = tape.node(id);
+  Tape scratch;
+  std::vector<Operand> inputs;
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i < node.inputs; ++i) {
+    const Tensor& like = tape.node(tape.input(node, i)).value;
+    if (like.numel() > most || !is_floating(like.dtype())) return {};
+    Tensor places = Tensor::zeros(like.shape(), DType::f64);
+    const std::span<double> place = places.mutable_data<double>();
+    for (std::int64_t k = 0; k < like.numel(); ++k)
+      place[static_cast<std::size_t>(k)] = static_cast<double>(++count);  // from 1: 0 is not a place
+    inputs.emplace_back(scratch.leaf(std::move(places)));
+  }
+  if (inputs.empty() || node.value.numel() > most) return {};
+  const Tensor moved = scratch.record(*node.row, inputs, with_floating(node.attrs, DType::f64)).value();
+  std::vector<std::int64_t> map;
+  for (std::int64_t k = 0; k < moved.numel(); ++k) {
+    const std::int64_t from = static_cast<std::int64_t>(moved.at(k)) - 1;
+    if (from < 0 || from >= count) return {};
+    map.push_back(from);
+  }
+  return map;
 }
 
 class Traversal {
@@ -182,6 +210,11 @@ GraphNode Traversal::make_node(NodeId id) const {
   if (flow_.seeds_sweep(id) != 0 && out.cotangent_of == kNoNode) out.cotangent_of = flow_.seed_of(id);
   out.formula = labels_.formula(id);
   if (node.row->expression) out.expression = expression_of(*node.row);
+  if (node.row->fold) {
+    const Fold fold = node.row->fold();
+    out.fold = GraphFold{fold.init, fold.step.text(), fold.finish.text()};
+  }
+  if (options_.values && node.row->kind == Kind::movement) out.map = map_of(tape_, id, options_.full_values);
   out.step = steps_[id];
   const auto home = home_.find(node.sweep != 0 && node.origin != kNoNode ? node.origin : id);
   out.scope = home != home_.end() && node.scope == 0 ? home->second : node.scope;

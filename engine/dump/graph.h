@@ -63,6 +63,12 @@ struct GraphPullback {
                       // than multiply the cotangent
 };
 
+/// A reduction in expressions of the accumulator `acc`, an element `a` and the count `n` of them.
+struct GraphFold {
+  double init = 0;
+  std::string step, finish;
+};
+
 struct GraphNode {
   NodeId id = kNoNode;
   std::string op;
@@ -71,6 +77,8 @@ struct GraphNode {
   std::vector<std::string> names;  // all of them
   std::string formula;             // what it is computed by: `x - mu`; empty for a leaf
   std::string expression;          // elementwise: what the row computes from its inputs a, b, c: `a - b`
+  std::optional<GraphFold> fold;   // reduction: its steps
+  std::vector<std::int64_t> map;   // movement of few elements: where each comes from, counted through all inputs
   std::string step;                // "2", "5a"; "0" for what a sweep does at the leaves; empty outside of steps
   std::size_t scope = 0;           // index into Graph::scopes
   Role role = Role::forward;
@@ -193,10 +201,18 @@ std::optional<ValueSummary> summarise(const Tape& tape, NodeId id, std::int64_t 
 
 std::string write_text(const Graph& graph, const DumpOptions& options);
 std::string write_dot(const Graph& graph, const DumpOptions& options);
+std::string write_json(const Graph& graph, const DumpOptions& options);
+std::string write_html(const Graph& graph, const DumpOptions& options);
 
 /// The text with what a table or a label cannot hold made visible: newlines and other control characters, and bytes
 /// that are not UTF-8, as `\n`, `\x07`.
 std::string printable(std::string_view text);
+
+/// Made printable, and cut off after so many columns.
+std::string shortened(std::string_view text, std::size_t longest);
+
+/// The length of the UTF-8 sequence at the start of a text that is not empty, or 0 if it is none.
+std::size_t utf8_sequence(std::string_view text);
 
 /// How many columns a terminal needs for UTF-8 text, at one per letter.
 std::size_t columns(std::string_view text);

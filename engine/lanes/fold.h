@@ -1,35 +1,62 @@
-// The step of a sum, for packs and for symbols alike.
+// The steps of a reduction, as structs of templates: what the accumulator begins with, takes in and gives in the end.
 //
-// Reductions that add are compiled once per instruction set (reduce.h), and their rows also say what they do on symbols,
-// from which code can be generated: both use this. Nothing here leaves a symbol behind that bears no set's name.
+// As with the lambdas of elementwise ops, the same steps run on packs, where they are compiled once per instruction
+// set, and on symbols, where they print themselves. There no set is defined, and the namespace's name is as it stands.
 #pragma once
 
 #include <ebb/engine/lanes/math.h>
-#include <ebb/engine/tape/row.h>
+
+#include <cstdint>
+#include <functional>
+#include <type_traits>
 
 namespace ebb {
-namespace lane {
 
-struct Adds {
+/// A reduction in symbols: `step` of the accumulator `acc` and an element `a`, `finish` of `acc` and the count `n`. The
+/// numbers of the names are 0, 1 and 2.
+struct Fold {
+  double init = 0;
+  lane::Symbol step, finish;
+};
+
+template <class R>
+Fold fold_of() {
+  const lane::Symbol acc = lane::Symbol::name("acc", 0);
+  return {R::template init<double>(), R::step(acc, lane::Symbol::name("a", 1)),
+          R::finish(acc, lane::Symbol::name("n", 2))};
+}
+
+namespace EBB_ISA {
+
+/// `op` of two cells. Integers wrap around.
+template <class Op, class C>
+C wrapping(Op op, C a, C b) {
+  if constexpr (std::is_integral_v<C>) {
+    return static_cast<C>(op(static_cast<std::uint64_t>(a), static_cast<std::uint64_t>(b)));
+  } else {
+    return op(a, b);
+  }
+}
+
+/// The sum; other reductions that add derive from it.
+struct Sum {
   template <class T>
-  static consteval T init() {
+  static constexpr T init() {
     return T(0);
   }
   template <class A>
   static A step(const A& acc, const A& x) {
     return acc + x;
   }
+  template <class C>
+  static C merge(C a, C b) {
+    return wrapping(std::plus<>(), a, b);
+  }
+  template <class C, class N>
+  static C finish(C cell, N) {
+    return cell;
+  }
 };
 
-}  // namespace lane
-
-/// The fold of a reduction with one accumulator, from its `init` and `step`.
-template <class R>
-constexpr Fold fold_of() {
-  return {1, [](std::size_t, const lane::Symbol& x) { return lane::lit(x, R::template init<double>()); },
-          [](std::size_t, std::span<const lane::Symbol> accumulators, const lane::Symbol& x) {
-            return R::step(accumulators[0], x);
-          }};
-}
-
+}  // namespace EBB_ISA
 }  // namespace ebb

@@ -5,13 +5,13 @@
 // length.
 #pragma once
 
-#include <ebb/engine/lanes/fold.h>
 #include <ebb/engine/lanes/pack.h>
+
+#include <ebb/engine/lanes/fold.h>
 #include <ebb/engine/tape/row.h>
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <type_traits>
 
 namespace ebb::EBB_ISA {
@@ -19,28 +19,6 @@ namespace ebb::EBB_ISA {
 inline constexpr std::int64_t kPartials = 16;
 inline constexpr std::int64_t kBlock = 1024;  // elements of a run between two carries
 inline constexpr std::int64_t kRows = 64;     // rows of a column block between two carries
-
-/// `op` of two cells. Integers wrap around.
-template <class Op, class C>
-C wrapping(Op op, C a, C b) {
-  if constexpr (std::is_integral_v<C>) {
-    return static_cast<C>(op(static_cast<std::uint64_t>(a), static_cast<std::uint64_t>(b)));
-  } else {
-    return op(a, b);
-  }
-}
-
-/// The sum; other reductions that add derive from it.
-struct Sum : lane::Adds {
-  template <class C>
-  static C merge(C a, C b) {
-    return wrapping(std::plus<>(), a, b);
-  }
-  template <class C>
-  static C finish(C cell, std::int64_t) {
-    return cell;
-  }
-};
 
 /// R gives: `init` (a number), `step(acc, x)` on packs, `merge(a, b)` on cells, `finish(cell, count)`.
 template <class R, class T>

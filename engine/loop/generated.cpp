@@ -1,5 +1,6 @@
 #include <ebb/engine/loop/generated.h>
 
+#include <ebb/engine/lanes/fold.h>
 #include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/loop/reduction.h>
 #include <ebb/engine/loop/scratch.h>
@@ -11,14 +12,14 @@ namespace ebb {
 namespace {
 
 using codegen::Id;
-using codegen::Piece;
 using codegen::KernelSpec;
+using codegen::Piece;
 
 constexpr std::int64_t kColumnsTogether = 1024;  // whose accumulators stay in the first-level cache
 constexpr std::int64_t kRunsTogether = 64;
-constexpr std::int64_t kCallBytes = 32 * 1024;    // of a row's operand that are worth a call
-constexpr std::int64_t kRowsTogether = 32;        // where nothing is reduced
-constexpr std::int64_t kTask = 16 * 1024;         // elements of a task where nothing is reduced
+constexpr std::int64_t kCallBytes = 32 * 1024;  // of a row's operand that are worth a call
+constexpr std::int64_t kRowsTogether = 32;      // where nothing is reduced
+constexpr std::int64_t kTask = 16 * 1024;       // elements of a task where nothing is reduced
 // Accumulators begin out of step with each other and with rows of 4 KiB: a load that follows a store at the same offset
 // within a page waits for it.
 constexpr std::size_t kStagger = 1024 + 64;
@@ -85,9 +86,10 @@ bool Loop::Generated::describe(const Loop& loop, KernelSpec& spec) {
   for (std::size_t r = 0; r < loop.reductions_; ++r) {
     const Reduction& reduction = loop.reduction_[r];
     if (!reduction.place) continue;
-    const Fold& fold = reduction.row->fold;
+    const Row& row = *reduction.row;
+    const std::size_t count = row.fold ? 1 : row.accumulators.count;
     const std::optional<Id> x = operand(reduction.operand);
-    if (!x || fold.accumulators == 0 || spec.formula[*x].is_truth()) return false;
+    if (!x || count == 0 || row.reducer[0] == row.reducer[1] || spec.formula[*x].is_truth()) return false;
     const auto shared = std::ranges::find_if(sums_, [&](const Sum& sum) {
       const Reduction& other = loop.reduction_[sum.reductions[0]];
       return other.operand == reduction.operand && other.reducer->run == reduction.reducer->run;
@@ -97,18 +99,22 @@ bool Loop::Generated::describe(const Loop& loop, KernelSpec& spec) {
       continue;
     }
     const std::size_t first = spec.accumulators.size();
-    if (first + fold.accumulators > Piece::kMaxAccumulators) return false;
+    if (first + count > Piece::kMaxAccumulators) return false;
     std::vector<Id> ids;
-    for (std::size_t k = 0; k < fold.accumulators; ++k) ids.push_back(spec.formula.accumulator(first + k));
+    for (std::size_t k = 0; k < count; ++k) ids.push_back(spec.formula.accumulator(first + k));
     ids.push_back(*x);
     const std::vector<lane::Symbol> parts = names(ids.size());
-    for (std::size_t k = 0; k < fold.accumulators; ++k) {
-      const auto begin = spec.formula.add(fold.first(k, parts.back()), ids);
-      const auto next = spec.formula.add(fold.next(k, std::span(parts).first(fold.accumulators), parts.back()), ids);
+    const auto next_of = [&](std::size_t k) {
+      return row.fold ? row.fold().step : row.accumulators.next(k, std::span(parts).first(count), parts.back());
+    };
+    for (std::size_t k = 0; k < count; ++k) {
+      const auto begin = row.fold ? spec.formula.add({codegen::Op::literal, {}, row.fold().init})
+                                  : spec.formula.add(row.accumulators.first(k, parts.back()), ids);
+      const auto next = spec.formula.add(next_of(k), ids);
       if (!begin || !next) return false;
       spec.accumulators.push_back({*begin, *next});
     }
-    sums_.push_back({reduction.reducer, fold.accumulators, first, 0, {r}});
+    sums_.push_back({reduction.reducer, count, first, 0, {r}});
   }
   if (!dtype) return false;
   spec.dtype = *dtype;
@@ -148,7 +154,8 @@ void Loop::Generated::choose_pieces() {
       plan_.inner_reduced() ? kRunsTogether * codegen::kPartials : std::min(plan_.inner() + 16, kColumnsTogether);
   accumulator_bytes_ = static_cast<std::size_t>((elements * size_ + 63) / 64 * 64) + kStagger;
   // Few rows at a time, so that the prefetcher follows, but enough to be worth a call.
-  together_ = std::clamp<std::int64_t>(kCallBytes / (std::min(plan_.inner(), kColumnsTogether) * size_), 1, Cut::kRowBlock);
+  together_ =
+      std::clamp<std::int64_t>(kCallBytes / (std::min(plan_.inner(), kColumnsTogether) * size_), 1, Cut::kRowBlock);
 }
 bool Loop::Generated::run(const Loop& loop) {
   for (const std::size_t step : outputs_) {

@@ -18,8 +18,8 @@ namespace ebb {
 
 class Loop::Generated {
  public:
-  /// Null if a step, a reduction or a dtype of the loop cannot be emitted. Steps and reductions that will be kept have a
-  /// place.
+  /// Null if a step, a reduction or a dtype of the loop cannot be emitted. Steps and reductions that will be kept have
+  /// a place.
   static std::unique_ptr<Generated> make(const Loop& loop);
 
   /// False if the loop has to be interpreted this time, since a result does not lie as the kernel wants it.

@@ -21,6 +21,7 @@
 namespace ebb {
 
 struct Row;
+struct Fold;
 
 /// What the engine may do with an op.
 enum class Kind : std::uint8_t {
@@ -146,9 +147,9 @@ struct Reducer {
   void (*merge)(void* cells, const void* others, std::int64_t n);
   void (*finish)(const void* cells, std::int64_t n, std::int64_t count, void* out);
   std::int64_t cell_words = 1;
-  /// For generated code, which does by itself what lies between two carries (Row::fold). Cell i takes in what `taken`
-  /// elements have left in its accumulators: element i of each; or of runs the kPartials from i * kPartials on, into
-  /// cell i * cell_step.
+  /// For generated code, which does by itself what lies between two carries (Row::fold, Row::accumulators). Cell i
+  /// takes in what `taken` elements have left in its accumulators: element i of each; or of runs the kPartials from i *
+  /// kPartials on, into cell i * cell_step.
   void (*carry_columns)(const void* const* accumulators, std::int64_t taken, std::int64_t n, void* cells) = nullptr;
   void (*carry_runs)(const void* const* accumulators, std::int64_t taken, std::int64_t n, std::int64_t cell_step,
                      void* cells) = nullptr;
@@ -181,10 +182,10 @@ struct ScannerTable {
   std::array<const Scanner*, kDTypeCount> by_dtype{};
 };
 
-/// What a reduction does with an element between two carries, on symbols: its accumulators before the first element,
-/// which they may look at, and after another one.
-struct Fold {
-  std::size_t accumulators = 0;  // 0: it does not say
+/// What a reduction with more than one accumulator does with an element between two carries, on symbols: each
+/// accumulator before the first element, which it may look at, and after another one.
+struct Accumulators {
+  std::size_t count = 0;
   lane::Symbol (*first)(std::size_t k, const lane::Symbol& x) = nullptr;
   lane::Symbol (*next)(std::size_t k, std::span<const lane::Symbol> accumulators, const lane::Symbol& x) = nullptr;
 };
@@ -284,7 +285,8 @@ struct Row {
   Signature signature = Signature::same;  // elementwise
   PerIsa<LaneTable> lanes{};              // elementwise
   PerIsa<ReducerTable> reducer{};         // reduction
-  Fold fold{};                            // reduction: the reducer's step, for generated code
+  Fold (*fold)() = nullptr;               // reduction: its steps print themselves
+  Accumulators accumulators{};            // reduction: the same, where it is more than one
   PerIsa<ScannerTable> scanner{};         // scan
   bool reads_broadcast = false;           // the kernel takes inputs that only broadcast to their shape
   Domain domain{};

@@ -41,7 +41,7 @@ const Row kSum{
     .type = reduction_type,
     .vjp = [](const Vjp& g) { return broadcast_to(with_reduced_axes(g, g.ct), g.in[0].shape()); },
     .reducer = per_isa(base::kStructuralReducers, avx2::kStructuralReducers, avx512::kStructuralReducers, 0),
-    .fold = fold_of<lane::Adds>(),
+    .fold = fold_of<EBB_ISA::Sum>,
     .ulp = 64,
     .facts = {.linear = 1},
     .examples =

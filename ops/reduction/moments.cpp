@@ -37,12 +37,13 @@ std::vector<Example> examples() {
 }
 
 // The shift, which is the first element; the sum of what lies above it; and of its squares.
-constexpr Fold kFold{3, [](std::size_t k, const lane::Symbol& x) { return k == 0 ? x : lane::lit(x, 0); },
-                     [](std::size_t k, std::span<const lane::Symbol> accumulators, const lane::Symbol& x) {
-                       lane::Symbol sum = accumulators[1], square = accumulators[2];
-                       lane::Deviations::step(accumulators[0], sum, square, x);
-                       return k == 0 ? accumulators[0] : k == 1 ? sum : square;
-                     }};
+constexpr Accumulators kAccumulators{
+    3, [](std::size_t k, const lane::Symbol& x) { return k == 0 ? x : lane::lit(x, 0); },
+    [](std::size_t k, std::span<const lane::Symbol> accumulators, const lane::Symbol& x) {
+      lane::Symbol sum = accumulators[1], square = accumulators[2];
+      lane::Deviations::step(accumulators[0], sum, square, x);
+      return k == 0 ? accumulators[0] : k == 1 ? sum : square;
+    }};
 
 }  // namespace
 
@@ -56,7 +57,7 @@ const Row kMeanHigh{
           return broadcast_to(with_reduced_axes(g, g.ct / n), g.in[0].shape());
         },
     .reducer = reducers(0),
-    .fold = kFold,
+    .accumulators = kAccumulators,
     .ulp = 64,
     .facts = {.linear = 1},
     .examples = examples,
@@ -68,7 +69,7 @@ const Row kMeanLow{
     .type = type,
     .vjp = VjpRule::stop(),
     .reducer = reducers(1),
-    .fold = kFold,
+    .accumulators = kAccumulators,
     .ulp = 64,
     .facts = {.linear = 1},  // it is 0 but for rounding
     .examples = examples,
@@ -84,7 +85,7 @@ const Row kSquaredDeviations{
           return 2.0 * with_reduced_axes(g, g.ct) * (g.in[0] - mean(g.in[0], axes, true));
         },
     .reducer = reducers(2),
-    .fold = kFold,
+    .accumulators = kAccumulators,
     .ulp = 64,
     .examples = examples,
 };

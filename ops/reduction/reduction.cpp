@@ -5,6 +5,7 @@
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/iota.h>
 #include <ebb/ops/reduction/arg.h>
+#include <ebb/ops/reduction/steps.h>
 #include <ebb/ops/scan/scan.h>
 #include <fmt/format.h>
 
@@ -68,7 +69,7 @@ const Row kMean{
           return broadcast_to(with_reduced_axes(g, g.ct / n), g.in[0].shape());
         },
     .reducer = reducers(0),
-    .fold = fold_of<lane::Adds>(),
+    .fold = fold_of<EBB_ISA::Mean>,
     .ulp = 64,
     .facts = {.linear = 1},
     .examples = examples,
@@ -98,6 +99,7 @@ const Row kProd{
           return broadcast_to(dx, g.in[0].shape());
         },
     .reducer = reducers(3),
+    .fold = fold_of<EBB_ISA::Product>,
     .ulp = 1,
     .examples = examples,
 };
@@ -150,6 +152,7 @@ const Row kMax{
     .type = extremum_type<true>,
     .vjp = extremum_rule<true>,
     .reducer = reducers(1),
+    .fold = fold_of<EBB_ISA::Extremum<true>>,
     .ulp = 0,
     .examples =
         [] {
@@ -163,6 +166,7 @@ const Row kMin{
     .type = extremum_type<false>,
     .vjp = extremum_rule<false>,
     .reducer = reducers(2),
+    .fold = fold_of<EBB_ISA::Extremum<false>>,
     .ulp = 0,
     .examples =
         [] {

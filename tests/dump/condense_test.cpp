@@ -209,7 +209,8 @@ TEST(Condense, FocusShowsANeighbourhood) {
 TEST(Condense, FocusInAClosedScopeIsOnTheScope) {
   Tape tape;
   test::blocks(tape, 4);
-  const Graph graph = describe(tape, {.focus = tape.find("net.block3/out"), .radius = 1, .depth = 1, .fold_repeats = true});
+  const Graph graph =
+      describe(tape, {.focus = tape.find("net.block3/out"), .radius = 1, .depth = 1, .fold_repeats = true});
   expect_whole(graph);
   EXPECT_NE(labels(graph).find("net.block2 x 2"), std::string::npos) << labels(graph);
   EXPECT_EQ(labels(graph).find("loss"), std::string::npos) << labels(graph);
@@ -217,14 +218,15 @@ TEST(Condense, FocusInAClosedScopeIsOnTheScope) {
 
 TEST(Condense, EveryMixIsWhole) {
   for (const auto build : {+[](Tape& tape) { test::nine_steps(tape); }, +[](Tape& tape) { test::two_layers(tape); },
-                           +[](Tape& tape) { test::blocks(tape, 5); }, +test::batch_norm_of_images,
-                           +test::second_order, +test::hostile_names}) {
+                           +[](Tape& tape) { test::blocks(tape, 5); }, +test::batch_norm_of_images, +test::second_order,
+                           +test::hostile_names}) {
     Tape tape;
     build(tape);
     for (const bool fold_repeats : {false, true}) {
       for (const std::optional<int>& depth : {std::optional<int>{}, std::optional(0), std::optional(1)}) {
         for (NodeId id = 0; id < tape.size(); id += 5) {
-          expect_whole(describe(tape, {.focus = tape.var(id), .radius = 2, .depth = depth, .fold_repeats = fold_repeats}));
+          expect_whole(
+              describe(tape, {.focus = tape.var(id), .radius = 2, .depth = depth, .fold_repeats = fold_repeats}));
         }
         for (const DumpFormat format : {DumpFormat::text, DumpFormat::dot}) {
           const DumpOptions options{.format = format, .depth = depth, .fold_repeats = fold_repeats, .values = true};
@@ -243,8 +245,7 @@ TEST(Condense, WrongOptions) {
   const auto error = [&](const DumpOptions& options) { return test::thrown<UsageError>([&] { dump(tape, options); }); };
   EXPECT_EQ(error({.focus = far}),
             "dump: far is of another tape, so it cannot be the focus. Give a Var that the dumped tape has recorded.");
-  EXPECT_EQ(error({.depth = -1}),
-            "dump: depth is -1. Give the number of levels of scopes that are opened, from 0 on.");
+  EXPECT_EQ(error({.depth = -1}), "dump: depth is -1. Give the number of levels of scopes that are opened, from 0 on.");
   EXPECT_EQ(error({.focus = tape.find("loss"), .radius = -1}),
             "dump: radius is -1. Give a number of arrows, from 0 on.");
   EXPECT_EQ(error({.collapse = {"net.fc3"}}),

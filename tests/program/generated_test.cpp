@@ -1,5 +1,5 @@
-// Generated code against the rows' own lanes: the same bits, whatever the shape, the dtype, the number of threads and the
-// instruction set; and what cannot be generated is interpreted.
+// Generated code against the rows' own lanes: the same bits, whatever the shape, the dtype, the number of threads and
+// the instruction set; and what cannot be generated is interpreted.
 #include <ebb/ebb.h>
 #include <ebb/engine/codegen/kernel.h>
 #include <ebb/engine/lanes/own_row.h>
@@ -72,10 +72,10 @@ Vars choices(std::span<const Var> in) {
 }
 
 TEST(Generated, LoopsOfEveryShapeAreTheInterpretersToTheBit) {
-  const std::vector<Shape> shapes{{2, 1},     {3, 2},      {6, 5},      {7, 15},        {9, 16},        {5, 17},
-                                  {60, 100},  {65, 31},    {129, 33},   {200, 64},      {33, 130},      {256, 1024},
-                                  {1000, 64}, {5000, 20},  {1100, 300}, {40, 1500},     {3, 5000},      {2, 70001},
-                                  {4, 8, 7, 7}, {3, 5, 40, 40}, {2, 3, 3, 3}, {8, 4, 5, 1}, {64, 16, 28, 28}};
+  const std::vector<Shape> shapes{
+      {2, 1},    {3, 2},     {6, 5},       {7, 15},        {9, 16},      {5, 17},      {60, 100},       {65, 31},
+      {129, 33}, {200, 64},  {33, 130},    {256, 1024},    {1000, 64},   {5000, 20},   {1100, 300},     {40, 1500},
+      {3, 5000}, {2, 70001}, {4, 8, 7, 7}, {3, 5, 40, 40}, {2, 3, 3, 3}, {8, 4, 5, 1}, {64, 16, 28, 28}};
   for (const int count : {1, 3}) {
     set_threads(count);
     for (const DType dtype : {DType::f32, DType::f64}) {
@@ -124,8 +124,8 @@ TEST(Generated, LargeResultsAreWrittenAroundTheCacheWithTheSameBits) {
 // Every elementwise row over numbers, alone, on values that arithmetic treats apart.
 TEST(Generated, EveryRowIsItsLanesAlsoOnInfinitiesZerosAndNan) {
   const double inf = std::numeric_limits<double>::infinity();
-  const std::vector<double> special{0.0, -0.0, inf, -inf, std::numeric_limits<double>::quiet_NaN(), 1, -1, 0.5, 1e-40,
-                                    -3e38};
+  const std::vector<double> special{0.0, -0.0, inf, -inf,  std::numeric_limits<double>::quiet_NaN(),
+                                    1,   -1,   0.5, 1e-40, -3e38};
   for (const DType dtype : {DType::f32, DType::f64}) {
     Tensor a = Tensor::zeros({100}, DType::f64), b = Tensor::zeros({100}, DType::f64);
     for (std::int64_t i = 0; i < 100; ++i) {
