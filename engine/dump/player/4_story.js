@@ -109,11 +109,12 @@ const product = (factors) => factors.map((f) => (factors.length > 1 && / [-+?] /
 
 function sumReasons(id, gradient) {
   const readers = readersOf.get(homes.get(id)) || [];
-  const ways = readers.length > 1 && readers.length === gradient.terms.length;
-  return [[name(id), ways ? ` went ${count(readers.length)} ways on the way forward, to ` : ` is used ` +
-    `${count(gradient.terms.length)} times`, ...(ways ? listed(readers.map(name)) : []),
+  const { length } = gradient.terms;
+  const ways = readers.length > 1 && readers.length === length && length < 8;
+  return [[name(id), ways ? ` went ${count(readers.length)} ways on the way forward, to ` : ` is used ${count(length)} times`, ...(ways ? listed(readers.map(name)) : []),
     `. A change of `, name(id), ` moves the result through each of them, so the contributions add: `,
-    cotangent(gradient.name), ` is the sum of `, ...listed(gradient.terms.map(cotangent)), `.`]];
+    cotangent(gradient.name), ` is the sum of `,
+    ...(length < 8 ? listed(gradient.terms.map(cotangent)) : [`${length} of them`]), `.`]];
 }
 
 // Pieces of sentences: a string is plain text, the others are marked.

@@ -110,7 +110,7 @@ function overview() {
           `${node.dtype}${shapeText(node.shape)}`, node.where || ""]);
       } else if (one.kind === "sum") {
         const gradient = gradientOf(one.id, one.sweep);
-        if (gradient) rows.push([step, nameElement(gradient.name, true), formulaElement((gradient.terms || []).join(" + ")), "", "", ""]);
+        if (gradient) rows.push([step, nameElement(gradient.name, true), formulaElement(sumText(gradient)), "", "", ""]);
       } else {
         for (const given of one.given) {
           const held = nodes.get(given.held);
@@ -256,11 +256,11 @@ document.addEventListener("securitypolicyviolation", (event) => refused.push(eve
 
 // Walks through every frame and writes down what the page shows, for the tests: the numbers are read from its cells.
 function selftest() {
-  const report = { frames: [], blocked: [...new Set(blocked.values())], slowest: 0, painted: performance.now() };
+  const report = { frames: [], blocked: [...new Set(blocked.values())], steps: [], painted: performance.now() };
   for (let i = 0; i < frames.length; ++i) {
     const before = performance.now();
     go(i);
-    report.slowest = Math.max(report.slowest, performance.now() - before);
+    report.steps.push(performance.now() - before);
     const cells = {};
     for (const cell of document.querySelectorAll("#cards td[data-node]")) {
       (cells[cell.dataset.node] ??= {})[cell.dataset.index] = cell.dataset.value ?? null;
