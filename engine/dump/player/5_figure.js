@@ -120,9 +120,9 @@ function drawScopes(layer) {
     if (!e) continue;
     const [x0, y0, x1, y1] = [e[0] - 8, e[1] - 22, e[2] + 8, e[3] + 8];
     grow(graph.scopes[i].parent, x0, y0, x1, y1);
-    const rect = make("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, rx: 10, class: "scope" });
+    const rect = make("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, rx: 10, class: "frame" });
     layer.prepend(rect);
-    make("text", { x: x0 + 10, y: y0 + 15, class: "scope-name" }, layer, graph.scopes[i].name);
+    make("text", { x: x0 + 10, y: y0 + 15, class: "frame-name" }, layer, graph.scopes[i].name);
   }
 }
 

@@ -270,6 +270,12 @@ function selftest() {
       works: frames[i].works.map(label), lit: document.querySelectorAll("#figure .arrow.works").length,
     });
   }
+  // What the keys do, from the first frame on.
+  go(0);
+  report.keys = ["ArrowRight", "ArrowRight", "ArrowLeft", "End", "ArrowRight", "Home", "ArrowLeft"].map((key) => {
+    document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    return position;
+  });
   report.loaded = [...performance.getEntriesByType("resource").map((entry) => entry.name), ...refused];
   document.body.append(element("pre", { id: "report", hidden: true, text: JSON.stringify(report) }));
 }
