@@ -69,9 +69,9 @@ function showEdits() {
   text.replaceChildren();
   if (edits.size === 0) return;
   const still = graph.nodes.filter((n) => recorded.has(n.id) && n.folded_into == null && n.role !== "constant").length;
-  text.append(`Edited: ${list([...edits.keys()].map(label))}. ${moved.length} of ${still} tensors moved, most of all `);
+  text.append(`Edited: ${list([...edits.keys()].map(label))}. ${moved.length} of ${still} tensors moved`);
   moved.filter(({ node }) => !edits.has(node.id)).slice(0, 6).forEach(({ node, most }, i) => {
-    text.append(i > 0 ? ", " : "", nameElement(label(node.id), node.sweep > 0), ` by ${short(most)}`);
+    text.append(i > 0 ? ", " : ", most of all ", nameElement(label(node.id), node.sweep > 0), ` by ${short(most)}`);
   });
   text.append(". All numbers on the page are computed in 64 bits.");
   if (blocked.size > 0) {
