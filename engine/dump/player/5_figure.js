@@ -17,8 +17,13 @@ function make(tag, attributes = {}, parent = null, text = null) {
 function shifted(points, by) {
   const out = [];
   for (let i = 0; i < points.length; i += 2) {
-    const [a, b] = [Math.max(0, i - 2), Math.min(points.length - 2, i + 2)];
-    const [dx, dy] = [points[b] - points[a], points[b + 1] - points[a + 1]];
+    let [a, b] = [Math.max(0, i - 2), Math.min(points.length - 2, i + 2)];
+    let [dx, dy] = [0, 0];
+    // Points of a curve may lie in one place: then those beyond them tell its direction.
+    for (; ; a = Math.max(0, a - 2), b = Math.min(points.length - 2, b + 2)) {
+      [dx, dy] = [points[b] - points[a], points[b + 1] - points[a + 1]];
+      if (Math.hypot(dx, dy) > 4 || (a === 0 && b === points.length - 2)) break;
+    }
     const length = Math.hypot(dx, dy) || 1;
     out.push(points[i] - (dy / length) * by, points[i + 1] + (dx / length) * by);
   }
