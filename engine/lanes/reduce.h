@@ -19,11 +19,14 @@ inline constexpr std::int64_t kPartials = 16;
 inline constexpr std::int64_t kBlock = 1024;  // elements of a run between two carries
 inline constexpr std::int64_t kRows = 16;     // rows of a column block between two carries
 
-/// `op` of two cells. Integers wrap around.
+/// `op` of two cells, or of two packs. Integers wrap around.
 template <class Op, class C>
-C wrapping(Op op, C a, C b) {
+C wrapping(Op op, const C& a, const C& b) {
   if constexpr (std::is_integral_v<C>) {
     return static_cast<C>(op(static_cast<std::uint64_t>(a), static_cast<std::uint64_t>(b)));
+  } else if constexpr (std::is_same_v<C, Pack<std::int64_t>>) {
+    using Bits = Pack<std::uint64_t>;
+    return xsimd::bitwise_cast<C>(op(xsimd::bitwise_cast<Bits>(a), xsimd::bitwise_cast<Bits>(b)));
   } else {
     return op(a, b);
   }

@@ -19,7 +19,7 @@ struct Product {
   }
   template <class A>
   static A step(const A& acc, const A& x) {
-    return acc * x;
+    return wrapping(std::multiplies<>(), acc, x);
   }
   template <class C>
   static C merge(C a, C b) {
