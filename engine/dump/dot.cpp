@@ -63,29 +63,16 @@ std::string quoted(std::string_view text) {
   return out + "\"";
 }
 
-// Made printable, and cut off after so many columns.
-std::string cut(std::string_view whole, std::size_t longest) {
-  std::string text = printable(whole);
-  if (columns(text) <= longest) return text;
-  std::size_t end = 0;
-  for (std::size_t column = 0; column < longest; ++column) {
-    do {
-      ++end;
-    } while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80);  // to the end of the code point
-  }
-  return text.substr(0, end) + "...";
-}
-
 // Broken at blanks into lines of an HTML-like label.
 std::string wrapped(std::string_view formula) {
-  const std::string text = cut(formula, kLongest);
+  const std::string text = shortened(formula, kLongest);
   std::string out;
   std::string line;
   std::size_t begin = 0;
   while (begin < text.size()) {
     const std::size_t end = std::min(text.find(' ', begin), text.size());
     const std::string_view word = std::string_view(text).substr(begin, end - begin);
-    if (!line.empty() && columns(line) + 1 + columns(word) > kWrap) {
+    if (!line.empty() && line != "=" && columns(line) + 1 + columns(word) > kWrap) {
       out += escaped(line) + "<br align=\"left\"/>";
       line.clear();
     }
@@ -103,9 +90,13 @@ constexpr Style kForward{"#37474f", "#ffffff", "#37474f"};
 constexpr Style kLeafStyle{"#1565c0", "#e3f2fd", "#1565c0"};
 constexpr Style kBackward{"#c62828", "#fff5f5", "#c62828"};
 constexpr Style kSeedStyle{"#c62828", "#ffcdd2", "#c62828"};
+constexpr Style kScope{"#455a64", "#eceff1", "#455a64"};
+constexpr Style kScopeBackward{"#c62828", "#ffebee", "#c62828"};
 
-Style style_of(Role role) {
-  switch (role) {
+Style style_of(const GraphNode& node) {
+  switch (node.role) {
+    case Role::scope:
+      return node.sweep == 0 ? kScope : kScopeBackward;
     case Role::leaf:
       return kLeafStyle;
     case Role::seed:
@@ -191,8 +182,8 @@ std::string Drawing::label(Style style, bool dashed, const std::string& step, co
     out += fmt::format("<td bgcolor=\"{}\"><font color=\"white\"><b>{}</b></font></td>", style.badge, escaped(step));
   }
   out += "<td align=\"left\" balign=\"left\">";
-  if (!name.empty()) out += fmt::format("<b>{}</b>", escaped(cut(name, kLongestName)));
-  if (!formula.empty()) out += (name.empty() ? "" : "<br align=\"left\"/>") + wrapped("= " + formula);
+  if (!name.empty()) out += fmt::format("<b>{}</b>", escaped(shortened(name, kLongestName)));
+  if (!formula.empty()) out += (name.empty() ? "" : "<br align=\"left\"/>") + wrapped(formula);
   if (!small.empty()) {
     if (!name.empty() || !formula.empty()) out += "<br align=\"left\"/>";
     out += fmt::format("<font point-size=\"9\" color=\"#616161\">{}</font>", small);
@@ -206,8 +197,11 @@ std::string Drawing::box(const GraphNode& node, const std::string& step) const {
     for (const NodeId part : parts->second) ids += fmt::format("%{} ", part);
   }
   ids += fmt::format("%{}", node.id);
-  std::string small = escaped(fmt::format("{}{}", ebb::name(node.dtype), to_string(node.shape)));
-  small += "<br align=\"left\"/>" + ids;
+  std::string small = escaped(type_of(node));
+  if (node.role == Role::scope) {
+    ids = fmt::format("{} node{}", node.stands_for, node.stands_for == 1 ? "" : "s");
+  }
+  small += (small.empty() ? "" : "<br align=\"left\"/>") + ids;
   if (options_.source_lines && !node.where.empty()) small += "  " + escaped(node.where);
   if (options_.values && node.value) {
     const ValueSummary& value = *node.value;
@@ -221,12 +215,13 @@ std::string Drawing::box(const GraphNode& node, const std::string& step) const {
       begin = end == std::string::npos ? end : end + 1;
     }
   }
-  const std::string formula = node.role == Role::leaf || node.role == Role::seed ? "" : node.formula;
-  return label(style_of(node.role), false, step, node.name, formula, small);
+  const bool plain = node.role == Role::leaf || node.role == Role::seed || node.formula.empty();
+  const std::string formula = plain ? "" : (node.role == Role::scope ? "" : "= ") + node.formula;
+  return label(style_of(node), false, step, node.name + times(node.repeats), formula, small);
 }
 
 std::string Drawing::box(const GraphAlias& alias) const {
-  return label(alias.sweep != 0 ? kBackward : kForward, true, alias.step, alias.name, alias.same_as, "");
+  return label(alias.sweep != 0 ? kBackward : kForward, true, alias.step, alias.name, "= " + alias.same_as, "");
 }
 
 void Drawing::gather() {
@@ -236,8 +231,11 @@ void Drawing::gather() {
   boxes_.resize(graph_.scopes.size());
   inside_.resize(graph_.scopes.size());
   under_.resize(graph_.scopes.size());
+  std::vector<std::size_t> within;  // nodes in a scope and in those inside of it
+  for (const GraphScope& s : graph_.scopes) within.push_back(s.nodes);
+  for (std::size_t i = graph_.scopes.size(); i-- > 1;) within[graph_.scopes[i].parent] += within[i];
   for (std::size_t i = 1; i < graph_.scopes.size(); ++i) {
-    if (framed_) inside_[graph_.scopes[i].parent].push_back(i);
+    if (framed_ && within[i] > 0) inside_[graph_.scopes[i].parent].push_back(i);
   }
   for (const GraphNode& node : graph_.nodes) {
     if (const NodeId id = root(node.id); id != node.id) parts_[id].push_back(node.id);
@@ -287,7 +285,7 @@ void Drawing::scope(std::size_t index, int depth) {
   for (const std::size_t child : inside_[index]) {
     out_ += fmt::format("{}subgraph cluster_{} {{\n", indent, child);
     out_ += fmt::format("{}  label={}; labeljust=l; color=\"#b0bec5\"; fontcolor=\"#455a64\"; style=rounded;\n", indent,
-                        quoted(graph_.scopes[child].name));
+                        quoted(graph_.scopes[child].name + times(graph_.scopes[child].repeats)));
     scope(child, depth + 1);
     out_ += indent + "}\n";
   }

@@ -25,9 +25,9 @@ struct Writer {
   bool values = false;  // shows values whether asked to or not
 };
 constexpr Writer kWriters[] = {
-    {DumpFormat::text, "text", write_text},
-    {DumpFormat::dot, "dot", write_dot},
-    {DumpFormat::svg, "svg", write_svg},
+    {DumpFormat::text, "text", write_text},       {DumpFormat::dot, "dot", write_dot},
+    {DumpFormat::svg, "svg", write_svg},          {DumpFormat::json, "json", write_json, true},
+    {DumpFormat::html, "html", write_html, true},
 };
 
 const Writer& writer_of(DumpFormat format) { return *std::ranges::find(kWriters, format, &Writer::format); }

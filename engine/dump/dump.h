@@ -19,23 +19,39 @@ enum class DumpFormat : std::uint8_t {
   text,  ///< an aligned table
   dot,   ///< a drawing for Graphviz
   svg,   ///< that drawing, drawn by Graphviz's program
+  json,  ///< all that is known of the graph, as docs/dump.schema.json describes it
+  html,  ///< a page that plays the graph step by step, forward and back; one file that needs no network
 };
 /// `text`, `dot`: what programs call it, and the usual ending of a file of it but for `text`.
 std::string_view name(DumpFormat format);
 /// All of them.
 std::span<const DumpFormat> dump_formats();
 
+/// More to look at beside the graph on the page: what a compiler made of it, where its digits went.
+struct DumpPane {
+  std::string title{};
+  std::string note{};                             ///< a sentence or two on what it shows
+  std::string text{};                             ///< as it stands, or
+  std::vector<std::vector<std::string>> table{};  ///< rows of cells, the first its heading
+};
+
 struct DumpOptions {
   DumpFormat format = DumpFormat::text;
-  std::string title{};            ///< a heading; empty for none
-  std::optional<Var> from{};      ///< the first node shown, in the order of recording
-  std::optional<Var> to{};        ///< the last node shown
-  std::vector<Var> outputs{};     ///< only what these are computed from; empty for everything
-  bool values = false;            ///< the values: small tensors in full, large ones in summary
+  std::string title{};                  ///< a heading; empty for none
+  std::optional<Var> from{};            ///< the first node shown, in the order of recording
+  std::optional<Var> to{};              ///< the last node shown
+  std::vector<Var> outputs{};           ///< only what these are computed from; empty for everything
+  std::optional<Var> focus{};           ///< only what is near this node,
+  int radius = 2;                       ///< at most so many arrows away
+  std::optional<int> depth{};           ///< how many levels of scopes are opened; a scope below them is one node
+  std::vector<std::string> collapse{};  ///< further scopes that are one node, by path: `net.block1`
+  bool fold_repeats = false;            ///< equal scopes in a row are shown once, with their number: `block1 x 12`
+  bool values = false;            ///< the values, always in json and html: small tensors in full, large ones in summary
   std::int64_t full_values = 64;  ///< the most elements a tensor has that is shown in full
   bool source_lines = true;       ///< the user's line of each node
   bool color = false;             ///< text: colours for a terminal
   bool fold = true;               ///< dot: an unnamed part of a named formula is drawn inside its box
+  std::vector<DumpPane> panes{};  ///< html: what can be switched on beside the graph
   bool reads = false;             ///< dot: also the edges by which the backward pass reads forward values
 };
 
@@ -44,8 +60,9 @@ struct DumpOptions {
 /// Every node is there. A formula spells out the unnamed nodes that nothing else uses (`dvar = 0.5 / sqrtvar *
 /// dsqrtvar`), which also have lines of their own; a name that passes a cotangent on is a line too (`dgammax = dout`).
 ///
-/// Throws    UsageError if `from`, `to` or `outputs` hold a Var of another tape, or if `to` was recorded before `from`;
-///           IoError if the format needs Graphviz's program `dot`, and it is not installed or fails.
+/// Throws    UsageError if `from`, `to`, `outputs` or `focus` hold a Var of another tape, if `to` was recorded before
+///           `from`, if `radius` or `depth` is negative, or if no scope has a path that `collapse` names; IoError if
+///           the format needs Graphviz's program `dot`, and it is not installed or fails.
 /// Example   std::cout << dump(tape);   dump(tape, {.format = DumpFormat::dot, .outputs = {loss}});
 std::string dump(const Tape& tape, const DumpOptions& options = {}, Location where = Location::current());
 std::string dump(const Tape& tape, DumpFormat format, const DumpOptions& options = {},

@@ -1,6 +1,7 @@
 #include <ebb/engine/dump/flow.h>
 #include <ebb/engine/dump/graph.h>
 #include <ebb/engine/dump/labels.h>
+#include <ebb/engine/lanes/fold.h>
 #include <ebb/engine/tape/cost.h>
 #include <ebb/engine/tape/structural.h>
 #include <fmt/format.h>
@@ -42,6 +43,7 @@ std::vector<bool> shown_nodes(const Tape& tape, const DumpOptions& options) {
     throw UsageError(
         fmt::format("dump: from %{} was recorded after to %{}, which leaves nothing to show. Swap them.", from, to));
   }
+  if (options.focus) id_on(tape, *options.focus, "the focus");
   for (NodeId id = 0; id < size; ++id) shown[id] = shown[id] && id >= from && id <= to;
   return shown;
 }
@@ -64,6 +66,33 @@ std::string expression_of(const Row& row) {
   return row.expression(operands).text;
 }
 
+// A movement moves numbers of places as it moves anything else. Empty where there are too many, where the inputs are
+// not of one dtype, and where it puts in something of its own.
+std::vector<std::int64_t> map_of(const Tape& tape, NodeId id, std::int64_t most) {
+  const Node& node = tape.node(id);
+  Tape scratch;
+  std::vector<Operand> inputs;
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i < node.inputs; ++i) {
+    const Tensor& like = tape.node(tape.input(node, i)).value;
+    if (like.numel() > most || !is_floating(like.dtype())) return {};
+    Tensor places = Tensor::zeros(like.shape(), DType::f64);
+    const std::span<double> place = places.mutable_data<double>();
+    for (std::int64_t k = 0; k < like.numel(); ++k)
+      place[static_cast<std::size_t>(k)] = static_cast<double>(++count);  // from 1: 0 is not a place
+    inputs.emplace_back(scratch.leaf(std::move(places)));
+  }
+  if (inputs.empty() || node.value.numel() > most) return {};
+  const Tensor moved = scratch.record(*node.row, inputs, with_floating(node.attrs, DType::f64)).value();
+  std::vector<std::int64_t> map;
+  for (std::int64_t k = 0; k < moved.numel(); ++k) {
+    const std::int64_t from = static_cast<std::int64_t>(moved.at(k)) - 1;
+    if (from < 0 || from >= count) return {};
+    map.push_back(from);
+  }
+  return map;
+}
+
 class Traversal {
  public:
   Traversal(const Tape& tape, const DumpOptions& options)
@@ -78,6 +107,7 @@ class Traversal {
     graph_.mode = tape_.mode();
     graph_.tape_size = tape_.size();
     scopes();
+    homes();
     resolve_steps();
     nodes();
     aliases();
@@ -88,6 +118,7 @@ class Traversal {
 
  private:
   void scopes();
+  void homes();
   void resolve_steps();
   void nodes();
   void aliases();
@@ -109,6 +140,7 @@ class Traversal {
   std::vector<std::string> steps_;
   std::map<std::uint32_t, std::vector<std::size_t>> waiting_;  // seeds whose sweep has not begun
   std::vector<std::size_t> alias_index_;                       // by entry of Tape::names()
+  std::map<NodeId, std::size_t> home_;                         // of leaves that stand in a scope though read outside
 };
 
 void Traversal::scopes() {
@@ -121,6 +153,23 @@ void Traversal::scopes() {
     out.path = above.empty() ? out.name : fmt::format("{}.{}", above, out.name);
     out.where = place(scope.where);
     graph_.scopes.push_back(std::move(out));
+  }
+}
+
+// A State's leaf belongs to no scope of the tape. Its name begins with the path of the module that owns it: it stands
+// in that scope if that is where it is first used.
+void Traversal::homes() {
+  for (NodeId id = 0; id < tape_.size(); ++id) {
+    const Node& node = tape_.node(id);
+    for (std::size_t i = 0; i < node.inputs; ++i) {
+      const NodeId in = tape_.input(node, i);
+      const std::uint32_t name = labels_.first(in);
+      if (tape_.node(in).row != &kLeaf || tape_.node(in).scope != 0 || name == kNoEntry) continue;
+      for (std::size_t scope = node.scope; scope != 0 && !home_.contains(in); scope = graph_.scopes[scope].parent) {
+        if (labels_.text(name).starts_with(graph_.scopes[scope].path + ".")) home_[in] = scope;
+      }
+      home_.try_emplace(in, 0);
+    }
   }
 }
 
@@ -161,8 +210,14 @@ GraphNode Traversal::make_node(NodeId id) const {
   if (flow_.seeds_sweep(id) != 0 && out.cotangent_of == kNoNode) out.cotangent_of = flow_.seed_of(id);
   out.formula = labels_.formula(id);
   if (node.row->expression) out.expression = expression_of(*node.row);
+  if (node.row->fold) {
+    const Fold fold = node.row->fold();
+    out.fold = GraphFold{fold.init, fold.step.text, fold.finish.text};
+  }
+  if (options_.values && node.row->kind == Kind::movement) out.map = map_of(tape_, id, options_.full_values);
   out.step = steps_[id];
-  out.scope = node.scope;
+  const auto home = home_.find(node.sweep != 0 && node.origin != kNoNode ? node.origin : id);
+  out.scope = home != home_.end() && node.scope == 0 ? home->second : node.scope;
   out.role = role_of(id);
   out.sweep = node.sweep;
   out.origin = node.origin;
@@ -201,7 +256,7 @@ void Traversal::nodes() {
   for (NodeId id = 0; id < tape_.size(); ++id) {
     if (!shown_[id]) continue;
     graph_.nodes.push_back(make_node(id));
-    if (graph_.nodes.back().role != Role::constant) ++graph_.scopes[tape_.node(id).scope].nodes;
+    if (graph_.nodes.back().role != Role::constant) ++graph_.scopes[graph_.nodes.back().scope].nodes;
   }
 }
 
@@ -315,7 +370,7 @@ void Traversal::order() {
 }  // namespace
 
 std::string_view name(Role role) {
-  constexpr std::string_view kNames[] = {"leaf", "constant", "forward", "seed", "backward", "accumulation"};
+  constexpr std::string_view kNames[] = {"leaf", "constant", "forward", "seed", "backward", "accumulation", "scope"};
   return kNames[static_cast<std::size_t>(role)];
 }
 
@@ -336,6 +391,8 @@ std::string Graph::label_of(NodeId id) const {
   return fmt::format("%{}", id);
 }
 
-Graph describe(const Tape& tape, const DumpOptions& options) { return Traversal(tape, options).run(); }
+Graph describe(const Tape& tape, const DumpOptions& options) {
+  return condense(Traversal(tape, options).run(), options);
+}
 
 }  // namespace ebb

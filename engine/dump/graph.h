@@ -23,6 +23,7 @@ enum class Role : std::uint8_t {
   seed,  ///< the cotangent that a sweep starts from
   backward,
   accumulation,  ///< adds up the contributions to one cotangent
+  scope,         ///< a scope drawn as one node: its forward part, or what one sweep recorded for it
 };
 std::string_view name(Role role);
 
@@ -33,6 +34,14 @@ struct ValueSummary {
   double min = 0, max = 0, mean = 0, deviation = 0;  // of the finite ones
   std::vector<double> elements;
   std::string text;  // the elements as nested rows; empty where only the summary is shown
+};
+
+/// A value that leaves a scope drawn as one node.
+struct GraphOutput {
+  NodeId id = kNoNode;
+  std::string label;
+  Shape shape;
+  DType dtype = DType::f32;
 };
 
 /// The cotangent of a node, as one sweep found it.
@@ -54,6 +63,12 @@ struct GraphPullback {
                       // than multiply the cotangent
 };
 
+/// A reduction in expressions of the accumulator `acc`, an element `a` and the count `n` of them.
+struct GraphFold {
+  double init = 0;
+  std::string step, finish;
+};
+
 struct GraphNode {
   NodeId id = kNoNode;
   std::string op;
@@ -62,6 +77,8 @@ struct GraphNode {
   std::vector<std::string> names;  // all of them
   std::string formula;             // what it is computed by: `x - mu`; empty for a leaf
   std::string expression;          // elementwise: what the row computes from its inputs a, b, c: `a - b`
+  std::optional<GraphFold> fold;   // reduction: its steps
+  std::vector<std::int64_t> map;   // movement of few elements: where each comes from, counted through all inputs
   std::string step;                // "2", "5a"; "0" for what a sweep does at the leaves; empty outside of steps
   std::size_t scope = 0;           // index into Graph::scopes
   Role role = Role::forward;
@@ -81,6 +98,9 @@ struct GraphNode {
   std::optional<ValueSummary> value;
   std::vector<GraphGradient> gradients;  // by sweep
   std::vector<GraphPullback> pullbacks;  // by sweep, as the sweep recorded them
+  std::size_t repeats = 1;               // how many equal ones in a row it is shown for
+  std::size_t stands_for = 1;            // how many nodes; of a scope drawn as one, those inside
+  std::vector<GraphOutput> outputs;      // of a scope drawn as one node, whose id is that of its last node
 };
 
 /// A further name of a node: `dgammax = dout`.
@@ -104,6 +124,7 @@ struct GraphEdge {
   std::size_t alias = kNoIndex;  // the alias under which `to` knows `from`
   bool backward = false;         // `to` was recorded by a sweep
   bool cotangent = false;        // carries a cotangent; otherwise a sweep reads a forward value
+  std::string value;             // the label of what it carries, where that is inside a scope drawn as one node
 };
 
 /// A node, or an alias between nodes: one line of a dump.
@@ -132,6 +153,14 @@ struct GraphScope {
   std::size_t parent = 0;
   std::size_t nodes = 0;  // how many nodes of this description are in it, not counting scopes inside
   std::string where;
+  std::size_t repeats = 1;  // how many equal ones in a row it is shown for
+};
+
+/// Scopes, and nodes between them, that come several times in a row and are shown once.
+struct GraphRepeat {
+  std::vector<std::string> shown;  // the first ones: `net.fc2`, `net.bn2`
+  std::vector<std::string> last;   // and those they end with: `net.fc9`, `net.bn9`
+  std::size_t times = 0;
 };
 
 struct Graph {
@@ -145,12 +174,23 @@ struct Graph {
   std::vector<GraphSection> sections;                   // in reading order; literals are in none
   std::vector<GraphScope> scopes;                       // [0] is the tape itself
   std::vector<std::pair<NodeId, std::string>> outside;  // nodes that are used but not shown
+  std::vector<GraphRepeat> repeats;
 
   /// The index of a node, or kNoIndex if it is not shown.
   std::size_t index_of(NodeId id) const;
   /// What a reader calls a node: its name, or `%12`.
   std::string label_of(NodeId id) const;
 };
+
+/// `f64[4, 3]`; empty for a scope with several outputs.
+std::string type_of(const GraphNode& node);
+/// `net.fc2, net.bn2 x 8, up to net.fc9, net.bn9`.
+std::string to_string(const GraphRepeat& repeat);
+/// ` x 12` where equal ones in a row are shown once; empty otherwise.
+std::string times(std::size_t repeats);
+
+/// Makes a graph smaller: repeated scopes shown once, scopes drawn as one node, the neighbourhood of one node.
+Graph condense(Graph graph, const DumpOptions& options);
 
 /// Describes the part of `tape` that the options ask for.
 Graph describe(const Tape& tape, const DumpOptions& options = {});
@@ -161,10 +201,18 @@ std::optional<ValueSummary> summarise(const Tape& tape, NodeId id, std::int64_t 
 
 std::string write_text(const Graph& graph, const DumpOptions& options);
 std::string write_dot(const Graph& graph, const DumpOptions& options);
+std::string write_json(const Graph& graph, const DumpOptions& options);
+std::string write_html(const Graph& graph, const DumpOptions& options);
 
 /// The text with what a table or a label cannot hold made visible: newlines and other control characters, and bytes
 /// that are not UTF-8, as `\n`, `\x07`.
 std::string printable(std::string_view text);
+
+/// Made printable, and cut off after so many columns.
+std::string shortened(std::string_view text, std::size_t longest);
+
+/// The length of the UTF-8 sequence at the start of a text that is not empty, or 0 if it is none.
+std::size_t utf8_sequence(std::string_view text);
 
 /// How many columns a terminal needs for UTF-8 text, at one per letter.
 std::size_t columns(std::string_view text);

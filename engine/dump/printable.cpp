@@ -2,11 +2,9 @@
 #include <fmt/format.h>
 
 namespace ebb {
-namespace {
 
-// The length of the UTF-8 sequence at the start of `text`, or 0 if it is not one. Overlong forms, surrogates and code
-// points past U+10FFFF are not, as XML would reject them.
-std::size_t sequence(std::string_view text) {
+// Overlong forms, surrogates and code points past U+10FFFF are none, as XML would reject them.
+std::size_t utf8_sequence(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned lead = byte(0);
   const std::size_t n = lead < 0x80                   ? 1
@@ -28,13 +26,11 @@ std::size_t sequence(std::string_view text) {
   return n;
 }
 
-}  // namespace
-
 std::string printable(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
-    const std::size_t n = sequence(text);
+    const std::size_t n = utf8_sequence(text);
     const unsigned byte = static_cast<unsigned char>(text[0]);
     if (byte == '\n') {
       out += "\\n";
@@ -50,6 +46,18 @@ std::string printable(std::string_view text) {
     text.remove_prefix(n == 0 ? 1 : n);
   }
   return out;
+}
+
+std::string shortened(std::string_view whole, std::size_t longest) {
+  std::string text = printable(whole);
+  if (columns(text) <= longest) return text;
+  std::size_t end = 0;
+  for (std::size_t column = 0; column < longest; ++column) {
+    do {
+      ++end;
+    } while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80);  // to the end of the code point
+  }
+  return text.substr(0, end) + "...";
 }
 
 std::size_t columns(std::string_view text) {

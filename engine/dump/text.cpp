@@ -11,6 +11,7 @@ namespace {
 
 // A cell wider than this does not widen its column.
 constexpr std::size_t kWidest = 64;
+constexpr std::size_t kLongestLine = 118;  // of the list of literals
 
 enum Column : std::size_t { kStep, kId, kName, kFormula, kOp, kType, kNote, kScope, kLine, kColumns };
 using Line = std::array<std::string, kColumns>;
@@ -48,7 +49,11 @@ class Table {
     const std::string text = printable(graph_.label_of(id));
     return columns(text) > kWidest / 2 ? fmt::format("%{}", id) : text;
   }
-  std::string scope_of(std::size_t scope) const { return printable(graph_.scopes[scope].path); }
+  std::string scope_of(std::size_t scope) const {
+    std::size_t repeats = 1;
+    for (std::size_t i = scope; i != 0; i = graph_.scopes[i].parent) repeats *= graph_.scopes[i].repeats;
+    return printable(graph_.scopes[scope].path) + times(repeats);
+  }
 
   const Graph& graph_;
   const DumpOptions& options_;
@@ -63,6 +68,7 @@ void Table::heading() {
   out_ += shown == graph_.tape_size ? fmt::format("tape: {} node{}", shown, shown == 1 ? "" : "s")
                                     : fmt::format("tape: {} of {} nodes", shown, graph_.tape_size);
   out_ += graph_.mode == Tape::Mode::trace ? ", traced (no values)\n" : "\n";
+  for (const GraphRepeat& repeat : graph_.repeats) out_ += "repeated: " + printable(to_string(repeat)) + "\n";
 }
 
 TableRow Table::row_of(const GraphNode& node) const {
@@ -71,11 +77,15 @@ TableRow Table::row_of(const GraphNode& node) const {
   row.backward = node.sweep != 0 || node.role == Role::seed;
   row.cells[kStep] = printable(node.step);
   row.cells[kId] = fmt::format("%{}", node.id);
-  row.cells[kName] = printable(node.name);
-  if (!node.formula.empty()) row.cells[kFormula] = "= " + printable(node.formula);
+  row.cells[kName] = printable(node.name) + times(node.repeats);
+  if (!node.formula.empty()) {
+    row.cells[kFormula] = (node.role == Role::scope ? "" : "= ") + printable(node.formula);
+  }
   row.cells[kOp] = node.op;
-  row.cells[kType] = fmt::format("{}{}", name(node.dtype), to_string(node.shape));
-  if (node.role == Role::accumulation) {
+  row.cells[kType] = type_of(node);
+  if (node.role == Role::scope) {
+    row.cells[kNote] = fmt::format("{} node{}", node.stands_for, node.stands_for == 1 ? "" : "s");
+  } else if (node.role == Role::accumulation) {
     row.cells[kNote] = "sum at " + label(node.origin);
   } else if (node.origin != kNoNode) {
     row.cells[kNote] = "rule of " + label(node.origin);
@@ -178,17 +188,18 @@ void Table::section(const GraphSection& section, const std::vector<TableRow>& ro
 }
 
 void Table::literals() {
-  std::string text = "literals:";
-  bool any = false;
+  std::string text;
+  std::string line = "literals:";
   for (const GraphNode& node : graph_.nodes) {
     if (node.role != Role::constant) continue;
-    const std::string item = fmt::format("{}%{} = {}", any ? ", " : " ", node.id, node.formula);
-    const std::size_t last = text.find_last_of('\n');
-    text += item;
-    if (text.size() - (last == std::string::npos ? 0 : last) > 110) text += "\n         ";
-    any = true;
+    const std::string item = fmt::format(" %{} = {}", node.id, node.formula);
+    if (line.size() + item.size() > kLongestLine) {
+      text += line + "\n";
+      line.assign(9, ' ');
+    }
+    line += item + ",";
   }
-  if (any) out_ += "\n" + text.substr(0, text.find_last_not_of(" \n") + 1) + "\n";
+  if (line.ends_with(',')) out_ += "\n" + text + line.substr(0, line.size() - 1) + "\n";
 }
 
 }  // namespace

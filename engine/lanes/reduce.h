@@ -5,12 +5,12 @@
 // length.
 #pragma once
 
+#include <ebb/engine/lanes/fold.h>
 #include <ebb/engine/lanes/pack.h>
 #include <ebb/engine/tape/row.h>
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <type_traits>
 
 namespace ebb::EBB_ISA {
@@ -18,39 +18,6 @@ namespace ebb::EBB_ISA {
 inline constexpr std::int64_t kPartials = 16;
 inline constexpr std::int64_t kBlock = 1024;  // elements of a run between two carries
 inline constexpr std::int64_t kRows = 16;     // rows of a column block between two carries
-
-/// `op` of two cells, or of two packs. Integers wrap around.
-template <class Op, class C>
-C wrapping(Op op, const C& a, const C& b) {
-  if constexpr (std::is_integral_v<C>) {
-    return static_cast<C>(op(static_cast<std::uint64_t>(a), static_cast<std::uint64_t>(b)));
-  } else if constexpr (std::is_same_v<C, Pack<std::int64_t>>) {
-    using Bits = Pack<std::uint64_t>;
-    return xsimd::bitwise_cast<C>(op(xsimd::bitwise_cast<Bits>(a), xsimd::bitwise_cast<Bits>(b)));
-  } else {
-    return op(a, b);
-  }
-}
-
-/// The sum; other reductions that add derive from it.
-struct Sum {
-  template <class T>
-  static constexpr T init() {
-    return T(0);
-  }
-  template <class A>
-  static A step(const A& acc, const A& x) {
-    return acc + x;
-  }
-  template <class C>
-  static C merge(C a, C b) {
-    return wrapping(std::plus<>(), a, b);
-  }
-  template <class C>
-  static C finish(C cell, std::int64_t) {
-    return cell;
-  }
-};
 
 /// R gives: `init` (a number), `step(acc, x)` on packs, `merge(a, b)` on cells, `finish(cell, count)`.
 template <class R, class T>

@@ -21,6 +21,7 @@
 namespace ebb {
 
 struct Row;
+struct Fold;
 
 /// What the engine may do with an op.
 enum class Kind : std::uint8_t {
@@ -270,6 +271,7 @@ struct Row {
   Signature signature = Signature::same;  // elementwise
   PerIsa<LaneTable> lanes{};              // elementwise
   PerIsa<ReducerTable> reducer{};         // reduction
+  Fold (*fold)() = nullptr;               // reduction: its steps print themselves
   PerIsa<ScannerTable> scanner{};         // scan
   bool reads_broadcast = false;           // the kernel takes inputs that only broadcast to their shape
   Domain domain{};

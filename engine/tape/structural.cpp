@@ -1,4 +1,5 @@
 #include <ebb/engine/lanes/elementwise_row.h>
+#include <ebb/engine/lanes/fold.h>
 #include <ebb/engine/lanes/structural_ops.h>
 #include <ebb/engine/tape/structural.h>
 #include <fmt/format.h>
@@ -40,6 +41,7 @@ const Row kSum{
     .type = reduction_type,
     .vjp = [](const Vjp& g) { return broadcast_to(with_reduced_axes(g, g.ct), g.in[0].shape()); },
     .reducer = per_isa(base::kStructuralReducers, avx2::kStructuralReducers, avx512::kStructuralReducers, 0),
+    .fold = fold_of<EBB_ISA::Sum>,
     .ulp = 64,
     .facts = {.linear = 1},
     .examples =

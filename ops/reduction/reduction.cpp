@@ -5,6 +5,7 @@
 #include <ebb/ops/indexing/iota.h>
 #include <ebb/ops/reduction/arg.h>
 #include <ebb/ops/reduction/rules.h>
+#include <ebb/ops/reduction/steps.h>
 #include <ebb/ops/scan/scan.h>
 #include <fmt/format.h>
 
@@ -58,6 +59,7 @@ const Row kMean{
     .type = floating_reduction_type,
     .vjp = mean_vjp,
     .reducer = reducers(0),
+    .fold = fold_of<EBB_ISA::Mean>,
     .ulp = 64,
     .facts = {.linear = 1},
     .examples = reduction_examples,
@@ -87,6 +89,7 @@ const Row kProd{
           return broadcast_to(dx, g.in[0].shape());
         },
     .reducer = reducers(3),
+    .fold = fold_of<EBB_ISA::Product>,
     .ulp = 1,
     .examples = reduction_examples,
 };
@@ -139,6 +142,7 @@ const Row kMax{
     .type = extremum_type<true>,
     .vjp = extremum_rule<true>,
     .reducer = reducers(1),
+    .fold = fold_of<EBB_ISA::Extremum<true>>,
     .ulp = 0,
     .examples =
         [] {
@@ -152,6 +156,7 @@ const Row kMin{
     .type = extremum_type<false>,
     .vjp = extremum_rule<false>,
     .reducer = reducers(2),
+    .fold = fold_of<EBB_ISA::Extremum<false>>,
     .ulp = 0,
     .examples =
         [] {

@@ -10,24 +10,15 @@
 #include <string>
 #include <vector>
 
+#include "tests/dump/golden.h"
 #include "tests/dump/graphs.h"
 
 namespace ebb {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string read(const fs::path& path) {
-  std::ostringstream out;
-  out << std::ifstream(path, std::ios::binary).rdbuf();
-  return out.str();
-}
-
-void expect_golden(const std::string& name, const std::string& text) {
-  const fs::path path = fs::path(EBB_TEST_DIR) / "expected" / name;
-  if (std::getenv("EBB_UPDATE_GOLDEN")) std::ofstream(path, std::ios::binary) << text;
-  EXPECT_EQ(read(path), text) << path << ": run with EBB_UPDATE_GOLDEN=1 to write it anew";
-}
+using test::expect_golden;
+using test::read;
 
 template <class F>
 std::string error_of(F&& f) {

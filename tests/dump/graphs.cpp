@@ -73,4 +73,26 @@ void batch_norm_of_images(Tape& tape) {
   pullback(out, tape.leaf(Tensor::full({2, 3, 4, 4}, 1), "dout"), {x, gamma, beta});
 }
 
+Var blocks(Tape& tape, int count) {
+  const Var x = tape.leaf(Tensor::full({4, 3}, 0.5, DType::f64), "x");
+  Vars weights;
+  Var h = x;
+  {
+    const auto net = tape.scope("net");
+    for (int i = 1; i <= count; ++i) {
+      const auto block = tape.scope("block" + std::to_string(i));
+      const Var before = h;
+      {
+        const auto scope = tape.scope("fc");
+        weights.push_back(tape.leaf(Tensor::full({3, 3}, 0.1, DType::f64), "w"));
+        h = tape.name(matmul(h, weights.back()), "h");
+      }
+      h = tape.name(tanh(h) + before, "out");
+    }
+  }
+  const Var loss = tape.name(mean(square(h)), "loss");
+  grad(loss, weights);
+  return loss;
+}
+
 }  // namespace ebb::test

@@ -25,4 +25,7 @@ void second_order(Tape& tape);
 /// Names that no format may take for its own language.
 void hostile_names(Tape& tape);
 
+/// So many equal residual blocks, net.block1.fc and so on, a loss, and its gradient with respect to the weights.
+Var blocks(Tape& tape, int count);
+
 }  // namespace ebb::test

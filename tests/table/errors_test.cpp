@@ -245,6 +245,8 @@ TEST_F(Texts, Matmul) {
                      "matmul: inner dimensions differ, a.shape[0] is 3 but b.shape[0] is 4; got f32[3, 4] (%0 \"x\"), "
                      "f32[4] (%1).");
   expect<ShapeError>([&] { matmul(x, s); },
+                     "matmul: a scalar is no matrix; got f32[3, 4] (%0 \"x\"), f32[] (%5). Use a * b.");
+  expect<ShapeError>([&] { matmul(x, 2); },
                      "matmul: a scalar is no matrix; got f32[3, 4] (%0 \"x\"), the literal 2. Use a * b.");
   expect<DTypeError>([&] { matmul(i, x); },
                      "matmul: needs a floating type, input 0 is i64; got i64[3, 4] (%2), f32[3, 4] (%0 \"x\"). Convert "

@@ -1,0 +1,249 @@
+// The figure: boxes and arrows where Graphviz has put them. Black arrows carry values forward, red ones cotangents back.
+
+const SVG = "http://www.w3.org/2000/svg";
+const svg = document.getElementById("figure");
+const boxElements = new Map();
+const arrowElements = new Map();  // by arrow: { forward, backward, label }
+
+function make(tag, attributes = {}, parent = null, text = null) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text !== null) element.textContent = text;
+  parent?.append(element);
+  return element;
+}
+
+// The curve shifted to its side, so that two arrows can run beside one another.
+function shifted(points, by) {
+  const out = [];
+  for (let i = 0; i < points.length; i += 2) {
+    const [a, b] = [Math.max(0, i - 2), Math.min(points.length - 2, i + 2)];
+    const [dx, dy] = [points[b] - points[a], points[b + 1] - points[a + 1]];
+    const length = Math.hypot(dx, dy) || 1;
+    out.push(points[i] - (dy / length) * by, points[i + 1] + (dx / length) * by);
+  }
+  return out;
+}
+
+function pathOf(points) {
+  let text = `M${points[0].toFixed(1)},${points[1].toFixed(1)}`;
+  for (let i = 2; i < points.length; i += 2) {
+    text += `${i % 6 === 2 ? "C" : " "}${points[i].toFixed(1)},${points[i + 1].toFixed(1)}`;
+  }
+  return text;
+}
+
+const reversed = (points) => {
+  const out = [];
+  for (let i = points.length - 2; i >= 0; i -= 2) out.push(points[i], points[i + 1]);
+  return out;
+};
+
+function drawFigure() {
+  const defs = make("defs", {}, svg);
+  for (const kind of ["forward", "backward"]) {
+    const marker = make("marker", {
+      id: `head-${kind}`, viewBox: "0 0 10 10", refX: 9, refY: 5, markerWidth: 9, markerHeight: 9,
+      markerUnits: "userSpaceOnUse", orient: "auto",
+    }, defs);
+    make("path", { d: "M0,0.8L10,5L0,9.2z", class: `head ${kind}` }, marker);
+  }
+  const frameLayer = make("g", {}, svg);
+  const arrowLayer = make("g", {}, svg);
+  const boxLayer = make("g", {}, svg);
+  drawScopes(frameLayer);
+  const swept = new Set();
+  for (const node of graph.nodes) {
+    for (const pullback of node.pullbacks || []) {
+      swept.add(`${homes.get(node.inputs[pullback.input])} ${homes.get(node.id)}`);
+    }
+  }
+  for (const arrow of figure.arrows) {
+    if (arrow.points.length < 8) continue;
+    const both = swept.has(`${arrow.from} ${arrow.to}`);
+    const elements = {};
+    elements.forward = make("path", {
+      d: pathOf(both ? shifted(arrow.points, -3.5) : arrow.points),
+      class: arrow.gradient ? "arrow gradient" : "arrow forward", "marker-end": "url(#head-forward)",
+    }, arrowLayer);
+    if (both) {
+      elements.backward = make("path", {
+        d: pathOf(reversed(shifted(arrow.points, 3.5))), class: "arrow backward", "marker-end": "url(#head-backward)",
+      }, arrowLayer);
+      if (arrow.label && arrow.label_x) {
+        elements.label = make("text", { x: arrow.label_x, y: arrow.label_y + 4, class: "arrow-label" }, arrowLayer,
+          arrow.label);
+      }
+    }
+    arrowElements.set(arrow, elements);
+  }
+  for (const box of figure.boxes) drawBox(box, boxLayer);
+}
+
+function drawBox(box, layer) {
+  const node = nodes.get(box.node);
+  const group = make("g", {
+    class: `box ${node.role}`, transform: `translate(${box.x - box.width / 2},${box.y - box.height / 2})`,
+  }, layer);
+  make("rect", { width: box.width, height: box.height, rx: 8 }, group);
+  const whole = [...label(node.id)];
+  let y = 26;
+  make("text", { x: 11, y, class: "box-name" }, group, whole.length > 22 ? `${whole.slice(0, 22).join("")}…` : whole.join(""));
+  for (const line of box.formula) make("text", { x: 11, y: (y += 16) + 1, class: "box-formula" }, group, pretty(line));
+  for (const line of box.gradient) make("text", { x: 11, y: (y += 16) + 2, class: "box-gradient" }, group, line);
+  const step = stepOf(node);
+  if (step) {
+    make("circle", { cx: 2, cy: 2, r: 12, class: "badge" }, group);
+    make("text", { x: 2, y: 6.5, class: "badge-text" }, group, step);
+  }
+  make("title", {}, group, `${label(node.id)}${node.formula && node.role !== "leaf" ? ` = ${node.formula}` : ""}\n${node.op} ` +
+    `${node.dtype}${shapeText(node.shape)}, ${node.bytes} bytes${node.where ? `\n${node.where}` : ""}`);
+  group.addEventListener("click", () => goToNode(node.id));
+  boxElements.set(box.node, group);
+}
+
+// A frame around what lies in a scope, where there is more than one.
+function drawScopes(layer) {
+  const inhabited = graph.scopes.filter((scope, i) => i > 0 && scope.nodes > 0);
+  if (inhabited.length < 2) return;
+  const extent = graph.scopes.map(() => null);
+  const grow = (i, x0, y0, x1, y1) => {
+    const e = extent[i];
+    extent[i] = e ? [Math.min(e[0], x0), Math.min(e[1], y0), Math.max(e[2], x1), Math.max(e[3], y1)] : [x0, y0, x1, y1];
+  };
+  for (const box of figure.boxes) {
+    grow(nodes.get(box.node).scope, box.x - box.width / 2, box.y - box.height / 2, box.x + box.width / 2,
+      box.y + box.height / 2);
+  }
+  for (let i = extent.length - 1; i > 0; --i) {
+    const e = extent[i];
+    if (!e) continue;
+    const [x0, y0, x1, y1] = [e[0] - 8, e[1] - 22, e[2] + 8, e[3] + 8];
+    grow(graph.scopes[i].parent, x0, y0, x1, y1);
+    const rect = make("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, rx: 10, class: "scope" });
+    layer.prepend(rect);
+    make("text", { x: x0 + 10, y: y0 + 15, class: "scope-name" }, layer, graph.scopes[i].name);
+  }
+}
+
+// --- what is at work -------------------------------------------------------------------------------------------------
+
+let lit = [];
+
+function mark(element, ...classes) {
+  if (!element) return;
+  element.classList.add(...classes);
+  lit.push([element, classes]);
+}
+
+function highlight(frame, moved) {
+  for (const [element, classes] of lit) element.classList.remove(...classes);
+  lit = [];
+  svg.dataset.direction = frame.kind;
+  for (const id of frame.works) mark(boxElements.get(id), "works");
+  for (const id of frame.touches) mark(boxElements.get(id), "touched");
+  for (const { arrow, back } of frame.arrows) {
+    const elements = arrowElements.get(arrow);
+    if (!elements) continue;
+    mark(back ? elements.backward : elements.forward, "works");
+    if (back) mark(elements.label, "works");
+  }
+  for (const id of moved) mark(boxElements.get(id), "moved");
+  document.getElementById("figure-title").textContent =
+    `The graph. ${frame.title}${frame.works.length > 0 ? `: ${list(frame.works.map(label))} at work` : ""}`;
+}
+
+// --- which part of the figure is seen --------------------------------------------------------------------------------
+
+const view = { x: 0, y: 0, scale: 1, fitted: true };
+const kReadable = 0.62;  // below this scale text is too small to read
+
+function stageSize() {
+  return [svg.clientWidth || 1200, svg.clientHeight || 400];
+}
+
+function applyView() {
+  const [width, height] = stageSize();
+  svg.setAttribute("viewBox", `${view.x} ${view.y} ${width / view.scale} ${height / view.scale}`);
+}
+
+function fitScale() {
+  const [width, height] = stageSize();
+  return Math.min(width / (figure.width + 40), height / (figure.height + 56), 1.25);
+}
+
+function centre(x, y) {
+  const [width, height] = stageSize();
+  view.x = x - width / view.scale / 2;
+  view.y = y - height / view.scale / 2;
+}
+
+// The figure is as high as it needs to be, so that the numbers below it are not far away.
+function sizeStage() {
+  const [width] = stageSize();
+  const wanted = (figure.height + 60) * Math.min(1.25, width / (figure.width + 40));
+  const room = window.innerHeight;
+  svg.style.height = `${Math.round(Math.min(Math.max(wanted, 170), Math.max(0.44 * room, 220)))}px`;
+}
+
+// All of it where that can be read, else what is at work.
+function follow(frame) {
+  if (!view.fitted) return;
+  const scale = fitScale();
+  if (scale >= kReadable || frame.works.length === 0 && scale >= 0.3) {
+    view.scale = scale;
+    centre(figure.width / 2, figure.height / 2);
+  } else {
+    const seen = (frame.works.length > 0 ? [...frame.works] : [figure.boxes[0]?.node]).map((id) => boxes.get(id)).filter(Boolean);
+    if (seen.length === 0) return;
+    view.scale = 0.85;
+    const x0 = Math.min(...seen.map((box) => box.x));
+    const x1 = Math.max(...seen.map((box) => box.x));
+    const y0 = Math.min(...seen.map((box) => box.y));
+    const y1 = Math.max(...seen.map((box) => box.y));
+    centre((x0 + x1) / 2, (y0 + y1) / 2);
+  }
+  applyView();
+}
+
+function zoom(by, at = null) {
+  const [width, height] = stageSize();
+  const [px, py] = at || [width / 2, height / 2];
+  const scale = Math.min(4, Math.max(0.02, view.scale * by));
+  view.x += px / view.scale - px / scale;
+  view.y += py / view.scale - py / scale;
+  view.scale = scale;
+  view.fitted = false;
+  applyView();
+}
+
+function watchView() {
+  svg.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && !event.metaKey) return;  // the page scrolls
+    event.preventDefault();
+    zoom(event.deltaY < 0 ? 1.15 : 1 / 1.15, [event.offsetX, event.offsetY]);
+  }, { passive: false });
+  let from = null;
+  svg.addEventListener("pointerdown", (event) => (from = [event.clientX, event.clientY, view.x, view.y]));
+  window.addEventListener("pointermove", (event) => {
+    if (!from || event.buttons === 0) return void (from = null);
+    const [dx, dy] = [event.clientX - from[0], event.clientY - from[1]];
+    if (Math.hypot(dx, dy) < 4) return;
+    view.x = from[2] - dx / view.scale;
+    view.y = from[3] - dy / view.scale;
+    view.fitted = false;
+    applyView();
+  });
+  document.getElementById("zoom-in").addEventListener("click", () => zoom(1.3));
+  document.getElementById("zoom-out").addEventListener("click", () => zoom(1 / 1.3));
+  document.getElementById("zoom-fit").addEventListener("click", () => {
+    view.fitted = true;
+    follow(frames[position]);
+  });
+  sizeStage();
+  new ResizeObserver(() => {
+    sizeStage();
+    if (view.fitted) follow(frames[position]);
+    else applyView();
+  }).observe(svg);
+}

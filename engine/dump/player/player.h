@@ -1,0 +1,12 @@
+// The files of this folder as the library holds them.
+#pragma once
+
+#include <string_view>
+
+namespace ebb::detail {
+
+extern const std::string_view kPlayerPage;  // with the marks {{title}}, {{style}}, {{data}} and {{script}}
+extern const std::string_view kPlayerStyle;
+extern const std::string_view kPlayerScript;
+
+}  // namespace ebb::detail
