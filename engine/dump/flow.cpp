@@ -239,7 +239,7 @@ lane::Symbol Flow::formula(NodeId id, NodeId by, std::uint32_t sweep, const lane
     }
   }
   if (!node.row->expression) return unit.text == kOne.text ? operands[0] : labels_.call(id, operands);
-  const lane::Symbol whole = node.row->expression(operands);
+  lane::Symbol whole = node.row->expression(operands);
   // 1 * a and a * 1 are a.
   if (operands.size() == 2 && whole.text == (operands[0] * operands[1]).text) {
     if (operands[0].text == kOne.text) return operands[1];
