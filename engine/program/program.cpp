@@ -1,11 +1,12 @@
 #include <ebb/engine/program/program.h>
 
 #include <ebb/engine/loop/elementwise.h>
-#include <ebb/engine/loop/reduction.h>
+#include <ebb/engine/loop/whole.h>
 #include <ebb/engine/tape/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 
 namespace ebb {
 
@@ -148,14 +149,16 @@ void Program::run_kernel(NodeId id) {
     pointers.push_back(&in.back());
   }
   Tensor& out = values_[id];
-  if (node.row->kernel) {
-    const Attrs attrs(node.attrs);
-    const Call call(*traced_.tape, *node.row, {ids, node.inputs}, attrs, node.where);
-    KernelCall kernel_call{pointers, attrs, out, call};
-    node.row->kernel(kernel_call);
-  } else if (node.row->kind == Kind::reduction) {
-    run_reduction(*node.row, in[0], Attrs(node.attrs).list("axes"), out);
-  }  // else there are no elements
+  if (node.row->is_step()) return;  // of no elements
+  const Attrs attrs(node.attrs);
+  const Call call(*traced_.tape, *node.row, {ids, node.inputs}, attrs, node.where);
+  KernelCall kernel_call{pointers, attrs, out, call};
+  run_whole(*node.row, kernel_call);
+  const auto input = std::ranges::find_if(in, [&](const Tensor& x) { return out.shares_buffer_with(x); });
+  if (input == in.end()) return;
+  // What passes an input on must not live in the input's memory, which may be used again before.
+  out = planned_[id].has_buffer() ? planned_[id] : Tensor::empty(out.shape(), out.dtype());
+  std::memcpy(out.result_raw(), input->raw(), out.bytes());
 }
 
 Tensors Program::compute(std::span<const Tensor> arguments, std::span<const Tensor> states) {

@@ -246,6 +246,8 @@ TEST_F(Texts, Matmul) {
                      "f32[4] (%1).");
   expect<ShapeError>([&] { matmul(x, s); },
                      "matmul: a scalar is no matrix; got f32[3, 4] (%0 \"x\"), f32[] (%5). Use a * b.");
+  expect<ShapeError>([&] { matmul(x, 2); },
+                     "matmul: a scalar is no matrix; got f32[3, 4] (%0 \"x\"), the literal 2. Use a * b.");
   expect<DTypeError>([&] { matmul(i, x); },
                      "matmul: needs a floating type, input 0 is i64; got i64[3, 4] (%2), f32[3, 4] (%0 \"x\"). Convert "
                      "it with cast(x, DType::f32).");
@@ -295,6 +297,17 @@ TEST_F(Texts, Gradients) {
                      "for jumps.");
   expect<ShapeError>([&] { pullback(y, wide, x); },
                      "pullback: the cotangent of f32[3, 4] (%6 mul) cannot be f32[7, 1, 4] (%11 leaf).");
+}
+
+TEST(Literals, ThatLoseDigitsAreRefused) {
+  Tape tape;
+  const Var n = tape.leaf(Tensor::of<std::int64_t>({}, {1}), "n");
+  const std::int64_t large = (std::int64_t{1} << 53) + 1;
+  EXPECT_EQ(text_of<DTypeError>(tape, [&] { n + large; }),
+            "add: an integer literal past 2^53 would lose digits, got about 9.0072e+15. Make it a tensor: "
+            "tape.leaf(Tensor::of<std::int64_t>({}, {n})).");
+  EXPECT_EQ((n + (large - 1)).value().data<std::int64_t>()[0], large);
+  EXPECT_EQ((n + tape.leaf(Tensor::of<std::int64_t>({}, {large}))).value().data<std::int64_t>()[0], large + 1);
 }
 
 }  // namespace
