@@ -246,8 +246,6 @@ TEST_F(Texts, Matmul) {
                      "f32[4] (%1).");
   expect<ShapeError>([&] { matmul(x, s); },
                      "matmul: a scalar is no matrix; got f32[3, 4] (%0 \"x\"), f32[] (%5). Use a * b.");
-  expect<ShapeError>([&] { matmul(x, 2); },
-                     "matmul: a scalar is no matrix; got f32[3, 4] (%0 \"x\"), the literal 2. Use a * b.");
   expect<DTypeError>([&] { matmul(i, x); },
                      "matmul: needs a floating type, input 0 is i64; got i64[3, 4] (%2), f32[3, 4] (%0 \"x\"). Convert "
                      "it with cast(x, DType::f32).");
@@ -297,6 +295,15 @@ TEST_F(Texts, Gradients) {
                      "for jumps.");
   expect<ShapeError>([&] { pullback(y, wide, x); },
                      "pullback: the cotangent of f32[3, 4] (%6 mul) cannot be f32[7, 1, 4] (%11 leaf).");
+}
+
+TEST(Literals, AreNumbersInErrors) {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::zeros({3}), "x");
+  EXPECT_EQ(
+      text_of<DTypeError>(tape, [&] { where(x, 1.5, x); }),
+      "where: input 0 must be bool, not f32; got f32[3] (%0 \"x\"), the literal 1.5, f32[3] (%0 \"x\"). Convert it "
+      "with cast(x, DType::boolean).");
 }
 
 TEST(Literals, ThatLoseDigitsAreRefused) {
