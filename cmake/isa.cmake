@@ -26,7 +26,7 @@ function(ebb_isa_sources target)
       target_link_libraries(${object} PRIVATE ebb_build_options $<TARGET_PROPERTY:${target},LINK_LIBRARIES>)
       target_include_directories(${object} PRIVATE $<TARGET_PROPERTY:${target},INCLUDE_DIRECTORIES>)
       target_compile_options(${object} PRIVATE $<$<NOT:$<CONFIG:Release,RelWithDebInfo,MinSizeRel>>:-O2>
-                             ${EBB_ISA_FLAGS_${isa}})
+                             ${EBB_ISA_FLAGS_${isa}} -fwrapv)  # elements that are integers wrap around
       # GCC 12 takes the deliberately undefined registers of its AVX-512 intrinsics for mistakes (GCC bug 105593).
       target_compile_options(${object} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized;-Wno-maybe-uninitialized>)
       target_compile_definitions(${object} PRIVATE EBB_ISA=${isa} EBB_ISA_${isa}=1)

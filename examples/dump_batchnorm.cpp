@@ -93,17 +93,23 @@ DumpPane fused_pane(const Batch& batch) {
 
 void compiler_panes(const Batch& batch, std::vector<DumpPane>& panes) {
   auto step = compile([](Var x, Var gamma, Var beta, Var dout) {
-    Tape& tape = x.tape();
-    tape.name(x, "x");
-    tape.name(gamma, "gamma");
-    tape.name(beta, "beta");
-    tape.name(dout, "dout");
     const Var out = batch_norm(x, gamma, beta);
     const Vars gradients = pullback(out, dout, {x, gamma, beta});
     return Vars{out, gradients[0], gradients[1], gradients[2]};
   });
   step(batch.x, batch.gamma, batch.beta, batch.dout);
   const Explanation explanation = explain(step.program());
+  // A trace calls its arguments arg0, arg1 and so on.
+  const auto named = [](std::string text) {
+    const char* const names[] = {"x", "gamma", "beta", "dout"};
+    for (std::size_t i = 0; i < std::size(names); ++i) {
+      const std::string before = fmt::format("arg{}", i);
+      for (std::size_t at = text.find(before); at != std::string::npos; at = text.find(before, at)) {
+        text.replace(at, before.size(), names[i]);
+      }
+    }
+    return text;
+  };
   DumpPane loops{.title = "Compiled loops",
                  .note =
                      "What compile() makes of the nine steps and their backward pass. Each loop reads and writes its "
@@ -119,14 +125,14 @@ void compiler_panes(const Batch& batch, std::vector<DumpPane>& panes) {
     for (const std::string& one : action.steps) steps += (steps.empty() ? "" : "; ") + one;
     std::string writes = names(action.writes);
     if (!action.reductions.empty()) writes += (writes.empty() ? "" : ", ") + names(action.reductions);
-    loops.table.push_back({action.what, to_string(action.shape), names(action.reads), steps, writes,
-                           fmt::format("{}", action.bytes_read + action.bytes_written)});
+    loops.table.push_back({action.what, to_string(action.shape), named(names(action.reads)), named(steps),
+                           named(writes), fmt::format("{}", action.bytes_read + action.bytes_written)});
   }
   panes.push_back(std::move(loops));
   panes.push_back({.title = "To the closed form",
                    .note = "How the compiler's rules simplify the derived backward pass, rule by rule. No rule knows "
                            "batch normalization.",
-                   .text = explanation.rewrites});
+                   .text = named(explanation.rewrites)});
 }
 
 DumpPane error_pane(const Arguments& arguments) {

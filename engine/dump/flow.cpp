@@ -240,7 +240,7 @@ lane::Symbol Flow::formula(NodeId id, NodeId by, std::uint32_t sweep, const lane
     }
   }
   if (!node.row->expression) return is_unit(unit) ? operands[0] : labels_.call(id, operands);
-  const lane::Symbol whole = node.row->expression(operands);
+  lane::Symbol whole = node.row->expression(operands);
   // 1 * a and a * 1 are a.
   if (whole.op == lane::Symbol::Op::multiply) {
     if (is_unit(whole.operands[0])) return whole.operands[1];

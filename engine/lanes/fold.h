@@ -6,10 +6,6 @@
 
 #include <ebb/engine/lanes/math.h>
 
-#include <cstdint>
-#include <functional>
-#include <type_traits>
-
 namespace ebb {
 
 /// A reduction in symbols: `step` of the accumulator `acc` and an element `a`, `finish` of `acc` and the count `n`. The
@@ -28,16 +24,6 @@ Fold fold_of() {
 
 namespace EBB_ISA {
 
-/// `op` of two cells. Integers wrap around.
-template <class Op, class C>
-C wrapping(Op op, C a, C b) {
-  if constexpr (std::is_integral_v<C>) {
-    return static_cast<C>(op(static_cast<std::uint64_t>(a), static_cast<std::uint64_t>(b)));
-  } else {
-    return op(a, b);
-  }
-}
-
 /// The sum; other reductions that add derive from it.
 struct Sum {
   template <class T>
@@ -50,7 +36,7 @@ struct Sum {
   }
   template <class C>
   static C merge(C a, C b) {
-    return wrapping(std::plus<>(), a, b);
+    return a + b;
   }
   template <class C, class N>
   static C finish(C cell, N) {

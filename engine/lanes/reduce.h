@@ -5,9 +5,8 @@
 // length.
 #pragma once
 
-#include <ebb/engine/lanes/pack.h>
-
 #include <ebb/engine/lanes/fold.h>
+#include <ebb/engine/lanes/pack.h>
 #include <ebb/engine/tape/row.h>
 
 #include <array>

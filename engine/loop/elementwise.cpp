@@ -55,10 +55,12 @@ struct Walk {
 
 }  // namespace
 
-bool next_direction() {
-  thread_local bool back = false;
-  return back = !back;
+namespace {
+thread_local bool last_direction = false;
 }
+
+bool next_direction() { return last_direction = !last_direction; }
+void set_direction(bool back) { last_direction = back; }
 
 Lane lane_of(const Row& row, DType dtype) {
   const LaneTable* table = row.lanes[static_cast<std::size_t>(active_isa())];

@@ -32,5 +32,9 @@ void run_broadcast(const Source& source, Tensor& out);
 /// True every other time: then the next walk over a large tensor goes from its end to its beginning, since what one
 /// walk touched last is still in the cache.
 bool next_direction();
+/// What a walk that could not choose has done.
+void set_direction(bool back);
+/// Elements from which on a loop's direction counts.
+inline constexpr std::int64_t kLargeLoop = 16 * 1024;
 
 }  // namespace ebb

@@ -200,16 +200,12 @@ void Loop::Generated::advance(Piece& call, std::int64_t planes, std::int64_t row
   }
 }
 
-// A large loop goes the other way than the one before, as far as it may: what that has touched last is still in the
-// cache. Small ones in between do not count.
-bool Loop::Generated::direction(const Loop& loop) const { return loop.shape_.numel() >= kTask && next_direction(); }
-
 // Every axis is kept: rows along the axis next to the innermost, or pieces of the only one.
 void Loop::Generated::run_flat(const Loop& loop) {
   const std::int64_t total = loop.shape_.numel();
   const std::int64_t inner = plan_.inner();
   const std::int64_t rows = total / inner;
-  const bool back = direction(loop);
+  const bool back = total >= kLargeLoop && next_direction();
   const std::int64_t per_task = rows == 1 ? kTask : std::max<std::int64_t>(1, kTask / inner);
   const std::int64_t extent = rows == 1 ? total : rows;
   const std::size_t axis = plan_.row_axis(false);
@@ -242,7 +238,7 @@ void Loop::Generated::run_flat(const Loop& loop) {
 }
 
 void Loop::Generated::run_cut(const Loop& loop) {
-  const bool back = direction(loop);
+  const bool back = loop.direction(*cut_);
   Scratch parts(accumulators_ * accumulator_bytes_);
   cut_->share([&](std::int64_t begin, std::int64_t end) {
     std::byte* const scratch = parts.take();
@@ -277,16 +273,18 @@ void Loop::Generated::visit(const Block& block, Piece call, std::byte* scratch, 
     return;
   }
   for (std::size_t k = 0; k < accumulators_; ++k) call.accumulators[k] = scratch + k * accumulator_bytes_;
-  plan_.inner_reduced() ? visit_runs(block, call) : visit_columns(block, call);
+  plan_.inner_reduced() ? visit_runs(block, call) : visit_columns(block, call, back);
 }
 
-void Loop::Generated::visit_columns(const Block& block, const Piece& at) {
+void Loop::Generated::visit_columns(const Block& block, const Piece& at, bool back) {
   for (std::int64_t kept = 0; kept < block.kepts; ++kept) {
     const std::int64_t cell = block.cell + kept * cut_->cells_per_kept;
     if (block.fresh) {
       for (const Sum& sum : sums_) sum.reducer->init(cells_of(sum, cell), block.n);
     }
-    for (std::int64_t row = 0; row < block.rows; row += Cut::kRowBlock) {
+    const std::int64_t carries = (block.rows + Cut::kRowBlock - 1) / Cut::kRowBlock;
+    for (std::int64_t i = 0; i < carries; ++i) {
+      const std::int64_t row = (back && cut_->by_columns ? carries - 1 - i : i) * Cut::kRowBlock;
       const std::int64_t rows = std::min(block.rows - row, Cut::kRowBlock);
       for (std::int64_t column = 0; column < block.n; column += kColumnsTogether) {
         Piece call = at;

@@ -49,8 +49,7 @@ class Loop::Generated {
   void run_flat(const Loop& loop);
   void run_cut(const Loop& loop);
   void visit(const Block& block, codegen::Piece call, std::byte* scratch, bool back);
-  bool direction(const Loop& loop) const;
-  void visit_columns(const Block& block, const codegen::Piece& at);
+  void visit_columns(const Block& block, const codegen::Piece& at, bool back);
   void visit_runs(const Block& block, const codegen::Piece& at);
   std::int64_t* cells_of(const Sum& sum, std::int64_t cell) {
     return carry_.data() + sum.cells + static_cast<std::size_t>(cell * sum.reducer->cell_words);

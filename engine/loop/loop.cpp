@@ -31,6 +31,7 @@ void Loop::clear() {
   for (std::size_t i = 0; i < sources_; ++i) source_[i].tensor = Tensor();
   steps_ = sources_ = reductions_ = 0;
   axes_.reset();
+  backward_ = false;
 }
 
 void Loop::begin(const Shape& shape) {
@@ -374,6 +375,16 @@ void Loop::run_flat(const Plan& plan) {
   });
 }
 
+// A large loop goes the other way than the one before, as far as it may: what that has touched last is still in the
+// cache. Small ones in between do not count. Sums of columns that are not cut into chunks have their own direction.
+bool Loop::direction(const Cut& cut) const {
+  if (cut.by_columns && reductions_ > 0) {
+    set_direction(backward_);
+    return backward_;
+  }
+  return shape_.numel() >= kLargeLoop && next_direction();
+}
+
 void Loop::run_cut(const Plan& plan) {
   const Cut cut(plan, shape_.numel());
   // Reductions of one family over one operand accumulate once.
@@ -395,7 +406,7 @@ void Loop::run_cut(const Plan& plan) {
   }
   CachedVector<std::int64_t> carry(static_cast<std::size_t>(words));
   const auto carry_of = [&](std::size_t r) { return carry.data() + first_cell[reduction_[r].accumulates]; };
-  const bool back = next_direction();
+  const bool back = direction(cut);
   Scratch parts(scratch_bytes_);
   cut.share([&](std::int64_t begin, std::int64_t end) {
     std::byte* const scratch = parts.take();

@@ -72,6 +72,10 @@ class Loop {
   /// Gives a source other elements, of the same shape and dtype; they are the caller's.
   void bind(std::size_t source, const std::byte* data) { source_[source].data = data; }
 
+  /// Where sums of columns are taken in the caches, from the last rows to the first: another order, and other bits, but
+  /// the rows that the loop before has walked last are still near.
+  void go_backward() { backward_ = true; }
+
   /// Makes code for the loop as it stands, whose shapes then must not change: sources may be abstract, and whatever
   /// will be stored has a place, if only any. False if the loop holds something that there is no code for: then it is
   /// interpreted.
@@ -117,6 +121,7 @@ class Loop {
 
   void trim_sources();
   bool mark_used();
+  bool direction(const Cut& cut) const;
   void give_scratch();
   /// Where later steps read a step: in the scratch if it is not kept, or if it is streamed past the cache, where it
   /// would have to be fetched back. Such a step is computed twice, which costs less than the memory's traffic.
@@ -138,6 +143,7 @@ class Loop {
   std::size_t scratch_bytes_ = 0;
   std::int64_t row_ = 0, plane_ = 0;  // of a whole operand, from one to the next
   bool stream_ = false;
+  bool backward_ = false;
   std::unique_ptr<Generated> generated_;
 };
 

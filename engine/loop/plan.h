@@ -119,7 +119,8 @@ struct Cut {
   }
 
   /// Calls visit(block) for all of the tasks [begin, end), in order within a cell; with `back` the last task comes
-  /// first. With `blocks` the work comes in blocks that fit the cache, cut where the reducers carry anyway.
+  /// first, and where tasks are columns, the last rows: another order of what a cell takes in. With `blocks` the work
+  /// comes in blocks that fit the cache, cut where the reducers carry anyway.
   template <class Visit>
   void walk(std::int64_t begin, std::int64_t end, bool back, bool blocks, Visit&& visit) const;
 
@@ -143,7 +144,7 @@ struct Cut {
   template <class Visit>
   void walk_run(Block block, std::int64_t begin, std::int64_t end, bool blocks, Visit& visit) const;
   template <class Visit>
-  void walk_rows(Block block, std::int64_t begin, std::int64_t end, bool blocks, Visit& visit) const;
+  void walk_rows(Block block, std::int64_t begin, std::int64_t end, bool back, bool blocks, Visit& visit) const;
 };
 
 template <class Visit>
@@ -152,7 +153,7 @@ void Cut::walk(std::int64_t begin, std::int64_t end, bool back, bool blocks, Vis
   if (by_columns) {
     block.column = block.cell = begin * kColumns;
     block.n = std::min(end * kColumns, plan.inner()) - block.column;
-    walk_rows(block, 0, runs, blocks, visit);
+    walk_rows(block, 0, runs, back, blocks, visit);
     return;
   }
   const std::int64_t most = kepts_together(blocks);
@@ -177,7 +178,7 @@ void Cut::walk(std::int64_t begin, std::int64_t end, bool back, bool blocks, Vis
     } else if (one_run) {
       walk_run(block, bound(chunk), bound(chunk + 1), blocks, visit);
     } else {
-      walk_rows(block, bound(chunk), bound(chunk + 1), blocks, visit);
+      walk_rows(block, bound(chunk), bound(chunk + 1), false, blocks, visit);
     }
   }
 }
@@ -196,7 +197,7 @@ void Cut::walk_run(Block block, std::int64_t begin, std::int64_t end, bool block
 
 // Rows [begin, end) of the block's columns.
 template <class Visit>
-void Cut::walk_rows(Block block, std::int64_t begin, std::int64_t end, bool blocks, Visit& visit) const {
+void Cut::walk_rows(Block block, std::int64_t begin, std::int64_t end, bool back, bool blocks, Visit& visit) const {
   const std::size_t axis = plan.row_axis(true);
   const std::int64_t axis_size = axis < plan.rank() ? plan.size(axis) : 1;
   const Block whole = block;
@@ -210,9 +211,17 @@ void Cut::walk_rows(Block block, std::int64_t begin, std::int64_t end, bool bloc
     most = block.n >= kRunBlock ? 1 : kBlockElements / kRunBlock * (kRunBlock / block.n);
     width = std::min(block.n, kBlockElements);
   }
-  for (block.row = begin; block.row < end; block.row += block.rows) {
+  for (std::int64_t done = 0; done < end - begin; done += block.rows) {
     // Rows of one stride, up to the end of their axis; a cut there must be where a carry is.
-    block.rows = std::min({most, end - block.row, axis_size - block.row % axis_size});
+    if (back) {
+      const std::int64_t last = end - 1 - done;
+      const std::int64_t first = std::max(begin, last - last % axis_size);
+      block.row = first + (last - first) / most * most;
+      block.rows = last + 1 - block.row;
+    } else {
+      block.row = begin + done;
+      block.rows = std::min({most, end - block.row, axis_size - block.row % axis_size});
+    }
     for (std::int64_t at = 0; at < whole.n; at += block.n) {
       block.column = whole.column + at;
       block.n = std::min(width, whole.n - at);

@@ -2,11 +2,12 @@
 
 #include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/loop/loop.h>
-#include <ebb/engine/loop/reduction.h>
+#include <ebb/engine/loop/whole.h>
 #include <ebb/engine/tape/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 
 namespace ebb {
 
@@ -31,8 +32,15 @@ Program::Program(Traced traced, std::span<const Pass> passes, Setting setting, B
     values_[slot.node] = planned_[slot.node];
   }
   runs_.resize(schedule_.actions.size());
+  bool back = false;
   for (std::size_t a = 0; a < runs_.size(); ++a) {
-    if (schedule_.actions[a].kind == Action::Kind::loop) build_loop(schedule_.actions[a], runs_[a]);
+    const Action& action = schedule_.actions[a];
+    if (action.kind != Action::Kind::loop) continue;
+    build_loop(action, runs_[a]);
+    // To and fro: each large loop begins with what the one before has left in the cache.
+    if (setting == Setting::exact || action.shape.numel() < kLargeLoop) continue;
+    if (back) runs_[a].loop->go_backward();
+    back = !back;
   }
   for (NodeId id : traced_.arguments) passing_.push_back(id);
   for (const Traced::Read& read : traced_.reads) passing_.push_back(read.leaf);
@@ -158,14 +166,16 @@ void Program::run_kernel(NodeId id) {
     pointers.push_back(&in.back());
   }
   Tensor& out = values_[id];
-  if (node.row->kernel) {
-    const Attrs attrs(node.attrs);
-    const Call call(*traced_.tape, *node.row, {ids, node.inputs}, attrs, node.where);
-    KernelCall kernel_call{pointers, attrs, out, call};
-    node.row->kernel(kernel_call);
-  } else if (node.row->kind == Kind::reduction) {
-    run_reduction(*node.row, in[0], Attrs(node.attrs).list("axes"), out);
-  }  // else there are no elements
+  if (node.row->is_step()) return;  // of no elements
+  const Attrs attrs(node.attrs);
+  const Call call(*traced_.tape, *node.row, {ids, node.inputs}, attrs, node.where);
+  KernelCall kernel_call{pointers, attrs, out, call};
+  run_whole(*node.row, kernel_call);
+  const auto input = std::ranges::find_if(in, [&](const Tensor& x) { return out.shares_buffer_with(x); });
+  if (input == in.end()) return;
+  // What passes an input on must not live in the input's memory, which may be used again before.
+  out = planned_[id].has_buffer() ? planned_[id] : Tensor::empty(out.shape(), out.dtype());
+  std::memcpy(out.result_raw(), input->raw(), out.bytes());
 }
 
 Tensors Program::compute(std::span<const Tensor> arguments, std::span<const Tensor> states) {

@@ -1,5 +1,6 @@
 #include <ebb/engine/error.h>
 #include <ebb/engine/tape/row.h>
+#include <ebb/engine/tape/structural.h>
 #include <ebb/engine/tape/tape.h>
 #include <fmt/format.h>
 
@@ -19,6 +20,11 @@ DType Call::dtype(std::size_t i) const { return tape_.node(inputs_[i]).value.dty
 std::string Call::message(std::string_view what, std::string_view advice) const {
   std::string text = fmt::format("{}: {}", row_.name, what);
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const Node& node = tape_.node(inputs_[i]);
+    if (node.row == &kConstant && !node.named) {
+      text += fmt::format("{} the literal {}", i == 0 ? "; got" : ",", to_string(node.value, 17));
+      continue;
+    }
     const std::string named = tape_.name_of(inputs_[i]);
     const std::string number = fmt::format("%{}", inputs_[i]);
     text += fmt::format("{} {} ({}{})", i == 0 ? "; got" : ",", describe(tape_.node(inputs_[i]).value), number,

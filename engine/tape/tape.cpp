@@ -2,8 +2,7 @@
 
 #include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/loop/loop.h>
-#include <ebb/engine/loop/reduction.h>
-#include <ebb/engine/loop/scan.h>
+#include <ebb/engine/loop/whole.h>
 #include <ebb/engine/tape/slots.h>
 #include <ebb/engine/tape/structural.h>
 #include <ebb/engine/tape/sweep.h>
@@ -215,6 +214,12 @@ Var Tape::record_checked(const Row& row, std::span<const Operand> operands, std:
 void Tape::check_literal(const Row& row, const Operand& operand, DType dtype) const {
   if (is_floating(dtype)) return;
   const double value = operand.literal();
+  if (!operand.is_exact()) {
+    throw DTypeError(
+        fmt::format("{}: an integer literal past 2^53 would lose digits, got about {:.6g}. Make it a tensor: "
+                    "tape.leaf(Tensor::of<std::int64_t>({{}}, {{n}})). ({})",
+                    row.name, value, to_string(line(operand.where()))));
+  }
   const bool fits =
       dtype == DType::boolean ? value == 0 || value == 1 : std::trunc(value) == value && std::fabs(value) < 0x1p63;
   if (fits) return;
@@ -269,12 +274,6 @@ void Tape::compute(Node& node, std::span<const NodeId> inputs, const Call& call)
     const Node& in = nodes_[inputs[0]];
     make_lazy(node, in.presence == Presence::lazy ? lazies_[in.lazy] : value(inputs[0]));
     return;
-  } else if (row.is_loop_reduction()) {
-    run_reduction(row, value(inputs[0]), call.attrs().list("axes"), node.value);
-  } else if (row.kind == Kind::scan && !row.kernel) {
-    std::array<const Tensor*, 2> in{};
-    for (std::size_t i = 0; i < inputs.size(); ++i) in[i] = &value(inputs[i]);
-    run_scan(row, {in.data(), inputs.size()}, call.attrs(), node.value);
   } else {
     std::array<const Tensor*, 8> few;
     CachedVector<const Tensor*> many;
@@ -289,7 +288,7 @@ void Tape::compute(Node& node, std::span<const NodeId> inputs, const Call& call)
       in[i] = as_it_is ? &lazies_[input.lazy] : &value(inputs[i]);
     }
     KernelCall kernel_call{{in, inputs.size()}, call.attrs(), node.value, call};
-    row.kernel(kernel_call);
+    run_whole(row, kernel_call);
   }
   node.presence = Presence::computed;
 }

@@ -8,6 +8,7 @@
 #include <ebb/engine/error.h>
 #include <ebb/engine/tensor/tensor.h>
 
+#include <cmath>
 #include <concepts>
 #include <cstdint>
 #include <span>
@@ -64,9 +65,13 @@ class Operand {
   Operand(const Var& var, Location where = Location::current()) : var_(var), where_(where) {}
   template <class T>
   requires std::is_arithmetic_v<T> Operand(T literal, Location where = Location::current())
-      : literal_(static_cast<double>(literal)), is_literal_(true), where_(where) {}
+      : literal_(static_cast<double>(literal)), is_literal_(true), where_(where) {
+    if constexpr (std::is_integral_v<T>) is_exact_ = std::abs(literal_) < 0x1p63 && static_cast<T>(literal_) == literal;
+  }
 
   bool is_literal() const { return is_literal_; }
+  /// False for an integer with more digits than a double holds.
+  bool is_exact() const { return is_exact_; }
   double literal() const { return literal_; }
   const Var& var() const { return var_; }
   const Location& where() const { return where_; }
@@ -78,6 +83,7 @@ class Operand {
   Var var_;
   double literal_ = 0;
   bool is_literal_ = false;
+  bool is_exact_ = true;
   Location where_;
 };
 

@@ -4,6 +4,7 @@
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/reduction/moments_ops.h>
 #include <ebb/ops/reduction/reduction.h>
+#include <ebb/ops/reduction/rules.h>
 
 namespace ebb {
 
@@ -23,19 +24,6 @@ constexpr PerIsa<ReducerTable> reducers(std::size_t i) {
   return per_isa(base::kMomentReducers, avx2::kMomentReducers, avx512::kMomentReducers, i);
 }
 
-TensorType type(const Call& call) {
-  call.require_floating(0);
-  return reduction_type(call);
-}
-
-std::vector<Example> examples() {
-  const auto over = [](Shape shape, IntList axes, bool keepdim) {
-    return Example{{{shape}}, {{"axes", axes}, {"keepdim", keepdim}}};
-  };
-  return {over({7}, {0}, false), over({3, 4}, {0}, false), over({3, 4}, {1}, true),
-          over({2, 3, 4, 5}, {0, 2, 3}, true)};
-}
-
 // The shift, which is the first element; the sum of what lies above it; and of its squares.
 constexpr Accumulators kAccumulators{
     3, [](std::size_t k, const lane::Symbol& x) { return k == 0 ? x : lane::lit(x, 0); },
@@ -50,35 +38,31 @@ constexpr Accumulators kAccumulators{
 const Row kMeanHigh{
     .name = "mean_high",
     .kind = Kind::reduction,
-    .type = type,
-    .vjp =
-        [](const Vjp& g) {
-          const double n = static_cast<double>(g.in[0].numel()) / static_cast<double>(g.out.numel());
-          return broadcast_to(with_reduced_axes(g, g.ct / n), g.in[0].shape());
-        },
+    .type = floating_reduction_type,
+    .vjp = mean_vjp,
     .reducer = reducers(0),
     .accumulators = kAccumulators,
     .ulp = 64,
     .facts = {.linear = 1},
-    .examples = examples,
+    .examples = reduction_examples,
 };
 
 const Row kMeanLow{
     .name = "mean_low",
     .kind = Kind::reduction,
-    .type = type,
+    .type = floating_reduction_type,
     .vjp = VjpRule::stop(),
     .reducer = reducers(1),
     .accumulators = kAccumulators,
     .ulp = 64,
     .facts = {.linear = 1},  // it is 0 but for rounding
-    .examples = examples,
+    .examples = reduction_examples,
 };
 
 const Row kSquaredDeviations{
     .name = "squared_deviations",
     .kind = Kind::reduction,
-    .type = type,
+    .type = floating_reduction_type,
     .vjp =
         [](const Vjp& g) {
           const Axes axes(g.attrs.list("axes"));
@@ -87,7 +71,7 @@ const Row kSquaredDeviations{
     .reducer = reducers(2),
     .accumulators = kAccumulators,
     .ulp = 64,
-    .examples = examples,
+    .examples = reduction_examples,
 };
 
 Var mean_high(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kMeanHigh, x, axes, keepdim); }

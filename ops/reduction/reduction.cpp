@@ -5,6 +5,7 @@
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/iota.h>
 #include <ebb/ops/reduction/arg.h>
+#include <ebb/ops/reduction/rules.h>
 #include <ebb/ops/reduction/steps.h>
 #include <ebb/ops/scan/scan.h>
 #include <fmt/format.h>
@@ -45,10 +46,8 @@ std::vector<Example> examples_with(std::initializer_list<Attr> more) {
       over({2, 3, 4, 5}, {1, 3}, false),
   };
 }
-std::vector<Example> examples() { return examples_with({}); }
-
 std::vector<Example> bool_examples() {
-  std::vector<Example> out = examples();
+  std::vector<Example> out = reduction_examples();
   for (Example& example : out) example.inputs[0].dtype = DType::boolean;
   return out;
 }
@@ -58,21 +57,13 @@ bool is_over_nothing(const Call& call, const Shape& out) { return call.shape(0).
 const Row kMean{
     .name = "mean",
     .kind = Kind::reduction,
-    .type =
-        [](const Call& call) {
-          call.require_floating(0);
-          return reduction_type(call);
-        },
-    .vjp =
-        [](const Vjp& g) {
-          const double n = static_cast<double>(g.in[0].numel()) / static_cast<double>(g.out.numel());
-          return broadcast_to(with_reduced_axes(g, g.ct / n), g.in[0].shape());
-        },
+    .type = floating_reduction_type,
+    .vjp = mean_vjp,
     .reducer = reducers(0),
     .fold = fold_of<EBB_ISA::Mean>,
     .ulp = 64,
     .facts = {.linear = 1},
-    .examples = examples,
+    .examples = reduction_examples,
 };
 
 // The product of the other elements along one axis: of those before and of those after.
@@ -101,7 +92,7 @@ const Row kProd{
     .reducer = reducers(3),
     .fold = fold_of<EBB_ISA::Product>,
     .ulp = 1,
-    .examples = examples,
+    .examples = reduction_examples,
 };
 
 // --- extrema ---------------------------------------------------------------------------------------------------------
@@ -181,7 +172,7 @@ const Row kArgmax{
     .vjp = kNoGrad("a place is constant but for jumps"),
     .kernel = [](KernelCall& call) { run_arg(call, true, kMax); },
     .ulp = 0,
-    .examples = examples,
+    .examples = reduction_examples,
 };
 
 const Row kArgmin{
@@ -191,7 +182,7 @@ const Row kArgmin{
     .vjp = kNoGrad("a place is constant but for jumps"),
     .kernel = [](KernelCall& call) { run_arg(call, false, kMin); },
     .ulp = 0,
-    .examples = examples,
+    .examples = reduction_examples,
 };
 
 // --- bool ------------------------------------------------------------------------------------------------------------
@@ -298,6 +289,18 @@ Var without_axes(const Var& x, const Axes& axes) {
 }
 
 }  // namespace
+
+TensorType floating_reduction_type(const Call& call) {
+  call.require_floating(0);
+  return reduction_type(call);
+}
+
+Var mean_vjp(const Vjp& g) {
+  const double n = static_cast<double>(g.in[0].numel()) / static_cast<double>(g.out.numel());
+  return broadcast_to(with_reduced_axes(g, g.ct / n), g.in[0].shape());
+}
+
+std::vector<Example> reduction_examples() { return examples_with({}); }
 
 Var mean(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kMean, x, axes, keepdim); }
 Var prod(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kProd, x, axes, keepdim); }

@@ -3,7 +3,6 @@
 
 #include <ebb/engine/lanes/fold.h>
 
-#include <functional>
 #include <limits>
 #include <type_traits>
 
@@ -27,7 +26,7 @@ struct Product {
   }
   template <class C>
   static C merge(C a, C b) {
-    return wrapping(std::multiplies<>(), a, b);
+    return a * b;
   }
   template <class C, class N>
   static C finish(C cell, N) {

@@ -66,6 +66,22 @@ TEST(Allocations, AStepWithStates) {
   EXPECT_GT(unused.value().at(0), 9999);
 }
 
+TEST(Allocations, ACompiledStepWithStates) {
+  const State w("w", Tensor::full({4, 3}, 0.5F));
+  const State b("b", Tensor::full({3}, 0.1F));
+  const Tensor data = Tensor::full({5, 4}, 1);
+  auto step = compile([&](Var x) {
+    Tape& tape = x.tape();
+    const Var loss = sum(square(relu(matmul(x, tape.read(w)) + tape.read(b))));
+    const Vars g = grad(loss, std::vector<State>{w, b});
+    tape.update(w, tape.read(w) - 1e-3 * g[0]);
+    tape.update(b, tape.read(b) - 1e-3 * g[1]);
+    return loss;
+  });
+  expect_no_allocation([&] { EXPECT_GT(step(data).item(), 0); });
+  EXPECT_EQ(step.traces(), 1u);
+}
+
 TEST(Allocations, LargeTensors) {
   Tape tape;
   const Tensor data = Tensor::full({256, 256}, 1);

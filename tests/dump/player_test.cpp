@@ -159,6 +159,7 @@ TEST_F(Player, StepsForwardAndBackWithTheEnginesNumbers) {
                            "dsqrtvar", "dvar",  "dsq",    "dxmu2", "dxmu",  "dmu",    "dx2",   "dx"}) {
     EXPECT_TRUE(shown.contains(tape.find(name).id())) << name;
   }
+  EXPECT_EQ(walk["keys"], json::parse("[1, 2, 1, 19, 19, 0, 0]"));
   // Each step lights its arrows.
   for (const json& frame : walk["frames"]) {
     EXPECT_EQ(frame["kind"] == "given", frame["lit"] == 0) << frame["title"];
@@ -265,6 +266,10 @@ TEST_F(Player, PlaysOtherGraphs) {
     write(tape, {.full_values = 128});
     compare(report(document()), tape, 0);
   }
+  Tape closed;
+  test::two_layers(closed);
+  write(closed, {.depth = 1});
+  EXPECT_GT(report(document())["frames"].size(), 3u);
   Tape traced(Tape::Mode::trace);
   test::two_layers(traced);
   write(traced);

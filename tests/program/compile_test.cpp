@@ -47,6 +47,27 @@ TEST(Compile, ARunKeepsNothingOfItsArguments) {
   EXPECT_TRUE(identical(second, vector({10, 12})));
 }
 
+// The program that a kernel of its own calls again.
+Compiled<std::function<Var(Var)>>* running = nullptr;
+const Row kCallsItsProgram{.name = "calls_its_program",
+                           .type =
+                               [](const Call& call) {
+                                 return TensorType{call.shape(0), call.dtype(0)};
+                               },
+                           .vjp = VjpRule::stop(),
+                           .kernel = [](KernelCall& call) { call.out = (*running)(*call.in[0]); }};
+
+TEST(Compile, AProgramServesOneCallAtATime) {
+  auto f = compile(std::function<Var(Var)>([](Var x) { return x.tape().record(kCallsItsProgram, {x + 1.0}); }));
+  running = &f;
+  EXPECT_EQ(thrown<UsageError>([&] {
+              f(vector({1, 2}));
+            }),
+            "program: it is running already. A program serves one call at a time: compile the function once for each "
+            "thread.");
+  EXPECT_EQ(thrown<UsageError>([&] { f(vector({1, 2})); }).substr(0, 30), "program: it is running already") << "again";
+}
+
 TEST(Compile, TracesAnewForNewTypesAndSaysWhy) {
   auto f = compile([](Var x) { return sum(x); });
   f(vector({1, 2}));

@@ -27,7 +27,7 @@ Explanation explained(F f, const std::vector<Tensor>& inputs, Setting setting) {
 
 std::vector<Tensor> inputs(const Shape& shape, int axis = 1) {
   const Shape channels{shape[axis]};
-  return {wave(shape, 0), wave(channels, 1), wave(channels, 2), wave(shape, 3)};
+  return {wave(shape, {0}), wave(channels, {1}), wave(channels, {2}), wave(shape, {3})};
 }
 
 double units(const Explanation& explanation, const Tensor& whole) {
@@ -64,7 +64,7 @@ TEST(Explain, NothingOfTheFullSizeIsKept) {
 
 TEST(Explain, AUsersOwnDifferenceOfSquaresIsLeftAsItIs) {
   const auto f = [](std::span<const Var> in) { return Vars{mean(square(in[0]), 0) - square(mean(in[0], 0))}; };
-  const std::vector<Tensor> in{wave({600, 100}, 0)};
+  const std::vector<Tensor> in{wave({600, 100}, {0})};
   const Explanation e = explained(f, in, Setting::relaxed);
   EXPECT_EQ(e.passes(in[0].numel()), 1u) << e.text();
 }
@@ -103,7 +103,7 @@ TEST(Certify, CatchesAWrongRewrite) {
   EXPECT_EQ(program.log().rewrites.size(), 1u);
   EXPECT_EQ(to_string(program.log()),
             "wrong            a * b -> a * a                       arg0 * arg1 -> arg0 * arg0\n");
-  const Certificate certificate = certify(program, std::vector<Tensor>{wave({8}, 0), wave({8}, 1)});
+  const Certificate certificate = certify(program, std::vector<Tensor>{wave({8}, {0}), wave({8}, {1})});
   EXPECT_GT(certificate.program_ulp(), 1e6) << certificate.text();
   EXPECT_LT(certificate.eager_ulp(), 1);
 }

@@ -27,7 +27,7 @@ Vars batch_norm_step(std::span<const Var> in) {  // x, gamma, beta, dout
 TEST(Compile, BatchNormIsEagerToTheBit) {
   for (const Shape& shape : {Shape{6, 5}, Shape{60, 100}, Shape{512, 64}, Shape{4, 8, 7, 7}, Shape{16, 32, 14, 14}}) {
     const Shape channels{shape[1]};
-    expect_exact(batch_norm_step, {wave(shape, 0), wave(channels, 1), wave(channels, 2), wave(shape, 3)});
+    expect_exact(batch_norm_step, {wave(shape, {0}), wave(channels, {1}), wave(channels, {2}), wave(shape, {3})});
   }
 }
 

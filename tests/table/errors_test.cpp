@@ -297,5 +297,25 @@ TEST_F(Texts, Gradients) {
                      "pullback: the cotangent of f32[3, 4] (%6 mul) cannot be f32[7, 1, 4] (%11 leaf).");
 }
 
+TEST(Literals, AreNumbersInErrors) {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::zeros({3}), "x");
+  EXPECT_EQ(
+      text_of<DTypeError>(tape, [&] { where(x, 1.5, x); }),
+      "where: input 0 must be bool, not f32; got f32[3] (%0 \"x\"), the literal 1.5, f32[3] (%0 \"x\"). Convert it "
+      "with cast(x, DType::boolean).");
+}
+
+TEST(Literals, ThatLoseDigitsAreRefused) {
+  Tape tape;
+  const Var n = tape.leaf(Tensor::of<std::int64_t>({}, {1}), "n");
+  const std::int64_t large = (std::int64_t{1} << 53) + 1;
+  EXPECT_EQ(text_of<DTypeError>(tape, [&] { n + large; }),
+            "add: an integer literal past 2^53 would lose digits, got about 9.0072e+15. Make it a tensor: "
+            "tape.leaf(Tensor::of<std::int64_t>({}, {n})).");
+  EXPECT_EQ((n + (large - 1)).value().data<std::int64_t>()[0], large);
+  EXPECT_EQ((n + tape.leaf(Tensor::of<std::int64_t>({}, {large}))).value().data<std::int64_t>()[0], large + 1);
+}
+
 }  // namespace
 }  // namespace ebb::test

@@ -5,8 +5,12 @@
 
 #include <cmath>
 
+#include "tests/support/wave.h"
+
 namespace ebb {
 namespace {
+
+using test::wave;
 
 struct Size {
   std::int64_t m, n, k;
@@ -15,12 +19,6 @@ struct Size {
 // Around the edges of tiles of rows and of what is worth a call of the BLAS; with few rows, one row and one column.
 const Size kSizes[] = {{200, 130, 400}, {515, 70, 801}, {28, 700, 900}, {30, 1001, 385}, {1, 3000, 700}, {2500, 1, 700},
                        {97, 101, 103},  {13, 5, 1500},  {7, 17, 33},    {384, 2050, 20}, {8, 16, 8},     {9, 16, 8}};
-
-Tensor wave(const Shape& shape, DType dtype, double phase) {
-  Tensor out = Tensor::zeros(shape, DType::f64);
-  for (double& v : out.mutable_data<double>()) v = static_cast<float>(std::sin(phase += 1.37));
-  return out.to(dtype);
-}
 
 double element(const Tensor& x, bool transposed, std::int64_t row, std::int64_t column) {
   return x.at(transposed ? column * x.shape()[1] + row : row * x.shape()[1] + column);
@@ -38,8 +36,8 @@ TEST_P(Products, AreRightHoweverTheyAreCutAndStored) {
       for (const bool tb : {false, true}) {
         SCOPED_TRACE(testing::Message() << s.m << " x " << s.n << " x " << s.k << (ta ? " ta" : "")
                                         << (tb ? " tb" : ""));
-        const Tensor a = wave(ta ? Shape{s.k, s.m} : Shape{s.m, s.k}, GetParam(), 0);
-        const Tensor b = wave(tb ? Shape{s.n, s.k} : Shape{s.k, s.n}, GetParam(), 1);
+        const Tensor a = wave(ta ? Shape{s.k, s.m} : Shape{s.m, s.k}, {.dtype = GetParam()});
+        const Tensor b = wave(tb ? Shape{s.n, s.k} : Shape{s.k, s.n}, {.phase = 1, .dtype = GetParam()});
         Tensor first;
         for (const int n : {1, 2, 5}) {
           set_threads(n);
@@ -92,8 +90,8 @@ TEST(Matmul, DerivativesAreRightForEveryWayToBroadcast) {
   for (const Case& c : cases) {
     SCOPED_TRACE(to_string(c.a) + " @ " + to_string(c.b));
     const auto f = [&](std::span<const Var> x) { return Vars{matmul(x[0], x[1], {c.ta, c.tb})}; };
-    const GradcheckReport report =
-        gradcheck_function(f, std::vector<Tensor>{wave(c.a, DType::f64, 0), wave(c.b, DType::f64, 1)});
+    const GradcheckReport report = gradcheck_function(
+        f, std::vector<Tensor>{wave(c.a, {.dtype = DType::f64}), wave(c.b, {.phase = 1, .dtype = DType::f64})});
     EXPECT_TRUE(report.passed()) << report.text();
   }
 }

@@ -1,16 +1,12 @@
 #include "tests/table/programs.h"
 
-#include <cmath>
+#include "tests/support/wave.h"
 
 namespace ebb::test {
 namespace {
 
-// Smooth values without a pattern; every one is a number of f32.
 Tensor wave(const Shape& shape, double phase, double scale = 1, double shift = 0) {
-  Tensor out = Tensor::zeros(shape, DType::f64);
-  double k = phase;
-  for (double& v : out.mutable_data<double>()) v = static_cast<float>(shift + scale * std::sin(k += 1.37));
-  return out;
+  return wave(shape, Wave{phase, scale, shift, DType::f64});
 }
 
 Tensor labels(std::int64_t n, std::int64_t classes) {

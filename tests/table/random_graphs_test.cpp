@@ -2,9 +2,10 @@
 // their domain, reductions and scans get random axes, all others are called as their examples say.
 //
 // Of every graph: each value against the row's oracle; the same bits when every node is computed by itself, and with
-// another number of threads; the slope and the slope of the slope along a random direction against differences; the
-// verifier; a dump. Graphs of rows that promise the same bits on every instruction set are compared across them, by
-// running this program again. EBB_SEED is the first graph's seed, EBB_GRAPHS their number; a failure prints both.
+// another number of threads; the same bits as a program; the slope and the slope of the slope along a random direction
+// against differences; the verifier; a dump. Graphs of rows that promise the same bits on every instruction set are
+// compared across them, by running this program again. EBB_SEED is the first graph's seed, EBB_GRAPHS their number; a
+// failure prints both.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -177,20 +178,16 @@ class Graph {
   std::vector<Var> conditions_;
 };
 
-// Records every node of `from` again; leaf number i of `moved` is replaced.
-std::vector<Var> replay(const Tape& from, Tape& to, const std::vector<Var>& moved = {},
-                        const std::vector<Tensor>& values = {}, bool one_by_one = false) {
+// Records every node of `from` again, with leaf(id) for its leaves.
+template <class Leaf>
+std::vector<Var> replay_with(const Tape& from, Tape& to, Leaf&& leaf, bool one_by_one = false) {
   std::vector<Var> out;
   for (NodeId id = 0; id < from.size(); ++id) {
     const Node& node = from.node(id);
     if (node.row == &kConstant) {
       out.push_back(to.constant(Attrs(node.attrs).real("value"), node.value.dtype()));
     } else if (node.row == &kLeaf) {
-      Tensor value = node.value;
-      for (std::size_t i = 0; i < moved.size(); ++i) {
-        if (moved[i].id() == id) value = values[i];
-      }
-      out.push_back(to.leaf(value));
+      out.push_back(leaf(id));
     } else {
       std::vector<Operand> in;
       for (std::size_t i = 0; i < node.inputs; ++i) in.emplace_back(out[from.input(node, i)]);
@@ -201,9 +198,50 @@ std::vector<Var> replay(const Tape& from, Tape& to, const std::vector<Var>& move
   return out;
 }
 
+// The same with the leaves' values; leaf number i of `moved` is replaced.
+std::vector<Var> replay(const Tape& from, Tape& to, const std::vector<Var>& moved = {},
+                        const std::vector<Tensor>& values = {}, bool one_by_one = false) {
+  const auto leaf = [&](NodeId id) {
+    for (std::size_t i = 0; i < moved.size(); ++i) {
+      if (moved[i].id() == id) return to.leaf(values[i]);
+    }
+    return to.leaf(from.node(id).value);
+  };
+  return replay_with(from, to, leaf, one_by_one);
+}
+
 void expect_same_bits(const Tape& a, const std::vector<Var>& b, const char* how) {
   for (NodeId id = 0; id < a.size(); ++id) {
     ASSERT_TRUE(identical(a.value(id), b[id].value())) << how << ": %" << id << " " << a.node(id).row->name;
+  }
+}
+
+// The whole tape, gradients and all, as a program: what some of its nodes are has the bits of the tape.
+void expect_same_program(const Tape& tape, std::uint64_t seed) {
+  Random random(seed, 4);
+  std::vector<Tensor> leaves;
+  std::vector<NodeId> wanted;
+  for (NodeId id = 0; id < tape.size(); ++id) {
+    if (tape.node(id).row == &kLeaf) {
+      leaves.push_back(tape.value(id));
+    } else if (id + 1 == tape.size() || random.integer(8) == 0) {
+      wanted.push_back(id);
+    }
+  }
+  const auto function = [&](std::span<const Var> in) {
+    std::size_t next = 0;
+    const std::vector<Var> nodes = replay_with(tape, in[0].tape(), [&](NodeId) { return in[next++]; });
+    Vars out;
+    for (const NodeId id : wanted) out.push_back(nodes[id]);
+    return out;
+  };
+  auto program = compile(function, {.setting = Setting::exact});
+  for (int run = 0; run < 2; ++run) {
+    const Tensors got = program(std::span<const Tensor>(leaves));
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      ASSERT_TRUE(identical(tape.value(wanted[i]), got[i]))
+          << "compiled, run " << run << ": %" << wanted[i] << " " << tape.node(wanted[i]).row->name;
+    }
   }
 }
 
@@ -373,6 +411,7 @@ TEST(RandomGraphs, ValuesAndDerivativesAreRight) {
         expect_same_bits(tape, replay(tape, other), "other threads");
         set_threads(before);
       }
+      expect_same_program(tape, seed);
       verify(tape);
       EXPECT_FALSE(dump(tape).empty());
     } catch (const std::exception& error) {

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "tests/support/thrown.h"
+#include "tests/support/wave.h"
 
 namespace ebb {
 namespace {
@@ -17,12 +18,7 @@ using test::thrown;
 constexpr std::int64_t kSize = 1 << 16;  // far above what makes a loop worth while
 constexpr std::size_t kBytes = kSize * sizeof(float);
 
-Tensor wave(std::int64_t n = kSize) {
-  Tensor out = Tensor::empty({n}, DType::f32);
-  double k = 0;
-  for (float& v : out.mutable_data<float>()) v = static_cast<float>(std::sin(k += 1.37));
-  return out;
-}
+Tensor wave(std::int64_t n = kSize) { return test::wave({n}); }
 
 Presence presence(const Var& v) { return v.tape().node(v.id()).presence; }
 

@@ -77,9 +77,11 @@ function backwardReasons(home, sweep, given) {
     const target = nodes.get(one.target);
     const to = name(one.target);
     const what = cotangent(one.name);
+    const repeated = one.rules.some(({ node, target: at }) =>
+      node.kind === "elementwise" && nodes.has(at) && sizeOf(nodes.get(at).shape) < sizeOf(node.shape));
     if (one.factors.length === 0) {
-      out.push([`The derivative of `, name(home), ` by `, to, ` is 1: `, what, ` is `,
-        incoming ? cotangent(incoming.name) : "the cotangent", one.fitted ? "" : ` as it stands`, `.`]);
+      out.push(["The derivative of ", name(home), " by ", to, " is 1: ", what, " is ",
+        incoming ? cotangent(incoming.name) : "the cotangent", repeated ? ", added up." : " as it stands."]);
     } else if (one.factors.every((factor) => !/\bct\b/.test(factor))) {
       out.push([`Chain rule: `, what, ` is `, incoming ? cotangent(incoming.name) : "the cotangent",
         ` times the derivative of `, name(home), ` by `, to, `, which is `, code(product(one.factors)), `.`]);
@@ -92,11 +94,11 @@ function backwardReasons(home, sweep, given) {
       if (!input) continue;
       const [many, few] = [sizeOf(node.shape), sizeOf(input.shape)];
       if (node.kind === "elementwise" && few < many) {
-        out.push([name(at), ` was repeated `, alongAxes(repeatedAxes(input.shape, node.shape)),
+        out.push([spelled(at), ` was repeated `, alongAxes(repeatedAxes(input.shape, node.shape)),
           `: each of its elements had a part in ${many / few} elements of `, name(home),
           `, so their cotangents are added. A sum stands where the broadcast was.`]);
       } else if (node.kind === "reduction" && many < few) {
-        out.push([`${node.op} took ${few / many} elements of `, name(at),
+        out.push([`${node.op} took ${few / many} elements of `, spelled(at),
           ` to one, so each of them gets that one's cotangent. A broadcast stands where the ${node.op} was.`]);
       }
     }
@@ -109,15 +111,17 @@ const product = (factors) => factors.map((f) => (factors.length > 1 && / [-+?] /
 
 function sumReasons(id, gradient) {
   const readers = readersOf.get(homes.get(id)) || [];
-  const ways = readers.length > 1 && readers.length === gradient.terms.length;
-  return [[name(id), ways ? ` went ${count(readers.length)} ways on the way forward, to ` : ` is used ` +
-    `${count(gradient.terms.length)} times`, ...(ways ? listed(readers.map(name)) : []),
+  const { length } = gradient.terms;
+  const ways = readers.length > 1 && readers.length === length && length < 8;
+  return [[name(id), ways ? ` went ${count(readers.length)} ways on the way forward, to ` : ` is used ${count(length)} times`, ...(ways ? listed(readers.map(name)) : []),
     `. A change of `, name(id), ` moves the result through each of them, so the contributions add: `,
-    cotangent(gradient.name), ` is the sum of `, ...listed(gradient.terms.map(cotangent)), `.`]];
+    cotangent(gradient.name), ` is the sum of `,
+    ...(length < 8 ? listed(gradient.terms.map(cotangent)) : [`${length} of them`]), `.`]];
 }
 
 // Pieces of sentences: a string is plain text, the others are marked.
 const name = (id) => ({ name: label(id), backward: nodes.get(id)?.sweep > 0 });
+const spelled = (id) => (nodes.get(id)?.folded_into == null ? name(id) : code(nodes.get(id).formula));
 const cotangent = (text) => ({ name: text, backward: true });
 const code = (text) => ({ code: text });
 function listed(pieces) {

@@ -17,8 +17,13 @@ function make(tag, attributes = {}, parent = null, text = null) {
 function shifted(points, by) {
   const out = [];
   for (let i = 0; i < points.length; i += 2) {
-    const [a, b] = [Math.max(0, i - 2), Math.min(points.length - 2, i + 2)];
-    const [dx, dy] = [points[b] - points[a], points[b + 1] - points[a + 1]];
+    let [a, b] = [Math.max(0, i - 2), Math.min(points.length - 2, i + 2)];
+    let [dx, dy] = [0, 0];
+    // Points of a curve may lie in one place: then those beyond them tell its direction.
+    for (; ; a = Math.max(0, a - 2), b = Math.min(points.length - 2, b + 2)) {
+      [dx, dy] = [points[b] - points[a], points[b + 1] - points[a + 1]];
+      if (Math.hypot(dx, dy) > 4 || (a === 0 && b === points.length - 2)) break;
+    }
     const length = Math.hypot(dx, dy) || 1;
     out.push(points[i] - (dy / length) * by, points[i + 1] + (dx / length) * by);
   }
@@ -64,11 +69,11 @@ function drawFigure() {
     const elements = {};
     elements.forward = make("path", {
       d: pathOf(both ? shifted(arrow.points, -3.5) : arrow.points),
-      class: arrow.gradient ? "arrow gradient" : "arrow forward", "marker-end": "url(#head-forward)",
+      class: `arrow ${arrow.gradient ? "gradient" : "forward"}${arrow.far ? " far" : ""}`, "marker-end": "url(#head-forward)",
     }, arrowLayer);
     if (both) {
       elements.backward = make("path", {
-        d: pathOf(reversed(shifted(arrow.points, 3.5))), class: "arrow backward", "marker-end": "url(#head-backward)",
+        d: pathOf(reversed(shifted(arrow.points, 3.5))), class: `arrow backward${arrow.far ? " far" : ""}`, "marker-end": "url(#head-backward)",
       }, arrowLayer);
       if (arrow.label && arrow.label_x) {
         elements.label = make("text", { x: arrow.label_x, y: arrow.label_y + 4, class: "arrow-label" }, arrowLayer,
@@ -120,9 +125,9 @@ function drawScopes(layer) {
     if (!e) continue;
     const [x0, y0, x1, y1] = [e[0] - 8, e[1] - 22, e[2] + 8, e[3] + 8];
     grow(graph.scopes[i].parent, x0, y0, x1, y1);
-    const rect = make("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, rx: 10, class: "scope" });
+    const rect = make("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, rx: 10, class: "frame" });
     layer.prepend(rect);
-    make("text", { x: x0 + 10, y: y0 + 15, class: "scope-name" }, layer, graph.scopes[i].name);
+    make("text", { x: x0 + 10, y: y0 + 15, class: "frame-name" }, layer, graph.scopes[i].name);
   }
 }
 
@@ -158,8 +163,11 @@ function highlight(frame, moved) {
 const view = { x: 0, y: 0, scale: 1, fitted: true };
 const kReadable = 0.62;  // below this scale text is too small to read
 
+let stage = null;  // its size; asking the browser for it at every step would cost a layout
+
 function stageSize() {
-  return [svg.clientWidth || 1200, svg.clientHeight || 400];
+  stage ||= [svg.clientWidth || 1200, svg.clientHeight || 400];
+  return stage;
 }
 
 function applyView() {
@@ -169,7 +177,7 @@ function applyView() {
 
 function fitScale() {
   const [width, height] = stageSize();
-  return Math.min(width / (figure.width + 40), height / (figure.height + 56), 1.25);
+  return Math.min(width / (figure.width + 40), height / (figure.height + 40), 1.25);
 }
 
 function centre(x, y) {
@@ -180,9 +188,11 @@ function centre(x, y) {
 
 // The figure is as high as it needs to be, so that the numbers below it are not far away.
 function sizeStage() {
+  stage = null;
   const [width] = stageSize();
-  const wanted = (figure.height + 60) * Math.min(1.25, width / (figure.width + 40));
+  const wanted = (figure.height + 44) * Math.min(1.25, width / (figure.width + 40));
   const room = window.innerHeight;
+  stage = null;
   svg.style.height = `${Math.round(Math.min(Math.max(wanted, 170), Math.max(0.44 * room, 220)))}px`;
 }
 

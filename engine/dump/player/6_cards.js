@@ -40,7 +40,7 @@ const whole = (x) => (Object.is(x, -0) ? "-0" : String(x));
 // Signs as a book has them. Names in backquotes stay as they are.
 function pretty(text) {
   return text.split(/(`[^`]*`)/).map((part) =>
-    part.startsWith("`") ? part : part.replace(/ \* /g, " × ").replace(/ - /g, " − ").replace(/\bsqrt\(/g, "√(")
+    part.startsWith("`") ? part : part.replace(/(^| )\* /g, "$1× ").replace(/ - /g, " − ").replace(/\bsqrt\(/g, "√(")
       .replace(/(^|[(,] ?)-/g, "$1−")).join("");
 }
 
@@ -68,7 +68,7 @@ function sentence(pieces) {
 
 // --- matrices --------------------------------------------------------------------------------------------------------
 
-const kMostRows = 16, kMostColumns = 16, kMostSlices = 6;
+const kMostRows = 16, kMostColumns = 16, kMostSlices = 6, kMostTerms = 8;
 
 function paint(cell, x, most) {
   const strength = Number.isFinite(x) && most > 0 ? Math.min(1, Math.abs(x) / most) : 0;
@@ -107,6 +107,7 @@ function refreshMatrix(figureElement) {
   const most = now ? now.reduce((m, x) => (Number.isFinite(x) ? Math.max(m, Math.abs(x)) : m), 0) : 0;
   const decimals = now ? decimalsFor(now, most) : null;
   figureElement.dataset.decimals = decimals ?? "";
+  if (now) figureElement.style.setProperty("--widest", Math.max(...Array.from(now.slice(0, 4096), (x) => short(x, decimals).length)));
   for (const cell of figureElement.querySelectorAll("td[data-index]")) {
     const k = Number(cell.dataset.index);
     fill(cell, now ? now[k] : undefined, most, was && was[k], decimals);
@@ -154,6 +155,7 @@ function matrix({ id, shape, caption, editable = false, local = null, backward =
 
 function summaryText(node) {
   const v = node?.value;
+  if (node?.role === "scope") return `a scope of ${node.stands_for || 1} nodes`;
   if (!v) {
     return node?.presence === "released" ? "released by the sweep" : graph.mode === "trace" ? "traced: no numbers" : "no numbers";
   }
@@ -319,14 +321,21 @@ function sumCard({ id, sweep }) {
   if (!gradient) return null;
   const terms = contributionsTo(id, sweep);
   const flow = [];
-  gradient.terms?.forEach((term, i) => {
+  const all = gradient.terms || [];
+  const shown = all.length <= kMostTerms ? all : all.slice(0, kMostTerms - 1);
+  shown.forEach((term, i) => {
     if (i > 0) flow.push(operator("+"));
     const from = terms.find((one) => one.name === term);
     flow.push(from ? matrixOf(from.node, term, true) : element("span", { class: "name cotangent", text: term }));
   });
+  if (shown.length < all.length) flow.push(operator(`+ … (${all.length - shown.length} more)`));
   flow.push(operator("="), matrixOf(gradient.node, gradient.name, true));
-  return card(equation(gradient.name, (gradient.terms || []).join(" + "), true),
-    gradient.terms ? sumReasons(id, gradient) : [], flow, null);
+  return card(equation(gradient.name, sumText(gradient), true), all.length > 0 ? sumReasons(id, gradient) : [], flow, null);
+}
+
+function sumText({ terms = [] }) {
+  const most = terms.length <= kMostTerms ? terms : [...terms.slice(0, 2), "…", terms.at(-1)];
+  return most.join(" + ");
 }
 
 function contributionsTo(id, sweep) {

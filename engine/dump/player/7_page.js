@@ -69,9 +69,9 @@ function showEdits() {
   text.replaceChildren();
   if (edits.size === 0) return;
   const still = graph.nodes.filter((n) => recorded.has(n.id) && n.folded_into == null && n.role !== "constant").length;
-  text.append(`Edited: ${list([...edits.keys()].map(label))}. ${moved.length} of ${still} tensors moved, most of all `);
+  text.append(`Edited: ${list([...edits.keys()].map(label))}. ${moved.length} of ${still} tensors moved`);
   moved.filter(({ node }) => !edits.has(node.id)).slice(0, 6).forEach(({ node, most }, i) => {
-    text.append(i > 0 ? ", " : "", nameElement(label(node.id), node.sweep > 0), ` by ${short(most)}`);
+    text.append(i > 0 ? ", " : ", most of all ", nameElement(label(node.id), node.sweep > 0), ` by ${short(most)}`);
   });
   text.append(". All numbers on the page are computed in 64 bits.");
   if (blocked.size > 0) {
@@ -110,7 +110,7 @@ function overview() {
           `${node.dtype}${shapeText(node.shape)}`, node.where || ""]);
       } else if (one.kind === "sum") {
         const gradient = gradientOf(one.id, one.sweep);
-        if (gradient) rows.push([step, nameElement(gradient.name, true), formulaElement((gradient.terms || []).join(" + ")), "", "", ""]);
+        if (gradient) rows.push([step, nameElement(gradient.name, true), formulaElement(sumText(gradient)), "", "", ""]);
       } else {
         for (const given of one.given) {
           const held = nodes.get(given.held);
@@ -256,11 +256,11 @@ document.addEventListener("securitypolicyviolation", (event) => refused.push(eve
 
 // Walks through every frame and writes down what the page shows, for the tests: the numbers are read from its cells.
 function selftest() {
-  const report = { frames: [], blocked: [...new Set(blocked.values())], slowest: 0, painted: performance.now() };
+  const report = { frames: [], blocked: [...new Set(blocked.values())], steps: [], painted: performance.now() };
   for (let i = 0; i < frames.length; ++i) {
     const before = performance.now();
     go(i);
-    report.slowest = Math.max(report.slowest, performance.now() - before);
+    report.steps.push(performance.now() - before);
     const cells = {};
     for (const cell of document.querySelectorAll("#cards td[data-node]")) {
       (cells[cell.dataset.node] ??= {})[cell.dataset.index] = cell.dataset.value ?? null;
@@ -270,6 +270,12 @@ function selftest() {
       works: frames[i].works.map(label), lit: document.querySelectorAll("#figure .arrow.works").length,
     });
   }
+  // What the keys do, from the first frame on.
+  go(0);
+  report.keys = ["ArrowRight", "ArrowRight", "ArrowLeft", "End", "ArrowRight", "Home", "ArrowLeft"].map((key) => {
+    document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    return position;
+  });
   report.loaded = [...performance.getEntriesByType("resource").map((entry) => entry.name), ...refused];
   document.body.append(element("pre", { id: "report", hidden: true, text: JSON.stringify(report) }));
 }

@@ -14,8 +14,10 @@ namespace {
 constexpr double kNameColumn = 11.4, kFormulaColumn = 7.3;
 constexpr double kNameLine = 20, kFormulaLine = 16, kPadding = 22;
 constexpr std::size_t kWrap = 15, kLines = 4, kLongestLabel = 16, kLongestName = 22;
-// From so many boxes on, curves cost more time than they are worth.
-constexpr std::size_t kManyBoxes = 400;
+// With more boxes than this Graphviz is told of no arrow that passes over so many ranks, as each would cost it a node
+// in every one of them: a minute for what takes a blink without.
+constexpr std::size_t kManyBoxes = 300;
+constexpr std::size_t kFarRanks = 8;
 
 // In lines, broken at blanks.
 std::vector<std::string> wrapped(const std::string& text) {
@@ -46,6 +48,7 @@ class Placing {
     find_homes();
     boxes();
     arrows();
+    find_far();
     read(graphviz(drawing(), "plain", graph_.asked));
     return std::move(figure_);
   }
@@ -63,6 +66,7 @@ class Placing {
   void boxes();
   void arrows();
   void texts(const GraphNode& node, Figure::Box& box) const;
+  void find_far();
   std::string drawing() const;
   void clusters(std::size_t scope, std::string& out) const;
   void read(const std::string& plain);
@@ -109,7 +113,11 @@ void Placing::texts(const GraphNode& node, Figure::Box& box) const {
     const GraphGradient& gradient = node.gradients.front();
     std::string sum;
     for (const std::string& term : gradient.terms) sum += (sum.empty() ? " = " : " + ") + term;
-    if (!gradient.name.starts_with('%')) box.gradient = wrapped(printable(gradient.name + sum));
+    const GraphNode* held = shown(gradient.node);
+    const bool literal = held && held->role == Role::constant;
+    const std::string text =
+        literal ? fmt::format("d{} = {}", graph_.label_of(node.id), gradient.name) : gradient.name + sum;
+    if (!text.starts_with('%') && !text.starts_with("d%")) box.gradient = wrapped(printable(text));
   }
   double width =
       kNameColumn * static_cast<double>(columns(shortened(printable(graph_.label_of(node.id)), kLongestName)));
@@ -148,7 +156,7 @@ void Placing::arrows() {
     const GraphNode& source = *shown(edge.from);
     const bool gradient = source.sweep != 0 && source.id != from;
     if (fresh) {
-      figure_.arrows.push_back({from, to, gradient, {}, {}});
+      figure_.arrows.push_back({.from = from, .to = to, .gradient = gradient});
     } else {
       figure_.arrows[place->second].gradient &= gradient;
     }
@@ -180,16 +188,28 @@ void Placing::clusters(std::size_t scope, std::string& out) const {
   }
 }
 
+void Placing::find_far() {
+  std::map<NodeId, std::size_t> rank;
+  std::map<NodeId, std::vector<std::size_t>> into;
+  for (std::size_t i = 0; i < figure_.arrows.size(); ++i) into[figure_.arrows[i].to].push_back(i);
+  if (figure_.boxes.size() <= kManyBoxes) return;
+  for (const Figure::Box& box : figure_.boxes) {  // in the order of ids, which is topological
+    std::size_t& mine = rank[box.node];
+    for (const std::size_t i : into[box.node]) mine = std::max(mine, rank[figure_.arrows[i].from] + 1);
+  }
+  for (Figure::Arrow& arrow : figure_.arrows) arrow.far = rank[arrow.to] - rank[arrow.from] > kFarRanks;
+}
+
 // Graphviz sees sizes and no text: a label is so many letters wide.
 std::string Placing::drawing() const {
-  const bool many = figure_.boxes.size() > kManyBoxes;
-  std::string out = "digraph figure {\n  graph [rankdir=LR, nodesep=0.4, ranksep=0.5, margin=0";
-  out += many ? ", splines=line, nslimit=2, nslimit1=2, mclimit=0.5];\n" : ", splines=true];\n";
-  out +=
-      "  node [shape=box, fixedsize=true, label=\"\"];\n  edge [fontname=\"Courier\", fontsize=12, arrowhead=none];\n";
+  std::string out =
+      "digraph figure {\n  graph [rankdir=LR, nodesep=0.4, ranksep=0.5, margin=0, splines=true];\n"
+      "  node [shape=box, fixedsize=true, label=\"\"];\n"
+      "  edge [fontname=\"Courier\", fontsize=12, arrowhead=none];\n";
   clusters(0, out);
   for (const Figure::Arrow& arrow : figure_.arrows) {
-    const std::string label(many ? 0 : columns(arrow.label), 'm');
+    if (arrow.far) continue;
+    const std::string label(columns(arrow.label), 'm');
     out += fmt::format("  n{} -> n{} [label=\"{}\"];\n", arrow.from, arrow.to, label);
   }
   return out + "}\n";
@@ -227,11 +247,18 @@ void Placing::read(const std::string& plain) {
       in >> count;
       arrow.points.resize(2 * count);
       for (std::size_t i = 0; i < count; ++i) point(in, arrow.points[2 * i], arrow.points[2 * i + 1]);
-      if (!arrow.label.empty() && figure_.boxes.size() <= kManyBoxes) {
+      if (!arrow.label.empty()) {
         in >> a;
         point(in, arrow.label_x, arrow.label_y);
       }
     }
+  }
+  for (Figure::Arrow& arrow : figure_.arrows) {
+    if (!arrow.far) continue;
+    const Figure::Box& from = *box_of.at(arrow.from);
+    const Figure::Box& to = *box_of.at(arrow.to);
+    const double top = std::min(from.y - from.height / 2, to.y - to.height / 2) - 120;
+    arrow.points = {from.x, from.y - from.height / 2, from.x, top, to.x, top, to.x, to.y - to.height / 2};
   }
 }
 

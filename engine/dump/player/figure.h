@@ -15,17 +15,18 @@ namespace ebb::detail {
 /// Lengths are in points, from the upper left corner.
 struct Figure {
   struct Box {
-    NodeId node;
+    NodeId node = kNoNode;
     std::vector<std::string> formula;   // in lines
     std::vector<std::string> gradient;  // its cotangent, and what that adds up, in lines
     double x = 0, y = 0;                // the centre
     double width = 0, height = 0;
   };
   struct Arrow {
-    NodeId from, to;
-    bool gradient;               // reads a cotangent, as an update of a parameter does
-    std::string label;           // the contributions that run back along it, where others join them at its start
-    std::vector<double> points;  // of a Bezier curve
+    NodeId from = kNoNode, to = kNoNode;
+    bool gradient = false;         // reads a cotangent, as an update of a parameter does
+    std::string label{};           // the contributions that run back along it, where others join them at its start
+    bool far = false;              // passes over so much that Graphviz did not place it
+    std::vector<double> points{};  // of a Bezier curve
     double label_x = 0, label_y = 0;
   };
   double width = 0, height = 0;

@@ -35,7 +35,7 @@ std::string figure_json(const Graph& graph) {
   json.end_array().key("arrows").begin_array();
   for (const Figure::Arrow& arrow : figure.arrows) {
     json.line().begin_object().member("from", arrow.from).member("to", arrow.to).member("gradient", arrow.gradient);
-    json.member("label", std::string_view(arrow.label));
+    json.member("far", arrow.far).member("label", std::string_view(arrow.label));
     tenths("label_x", arrow.label_x);
     tenths("label_y", arrow.label_y);
     json.key("points").begin_array();
