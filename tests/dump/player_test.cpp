@@ -1,6 +1,7 @@
 // The page of HTML dumps, in headless Chromium: what it shows is what the engine has computed, and what it computes
 // after an edit is what the engine computes. Asked with #selftest, the page walks through all of its frames, reads the
-// numbers back from its own cells and writes them down. Screenshots are kept in player/ beside the test programs.
+// numbers back from its own cells and writes them down. Pages and screenshots are kept below the build folder, in
+// tests/output/dump.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -46,7 +47,7 @@ class Player : public testing::Test {
       GTEST_SKIP() << "Graphviz is not installed (apt install graphviz): there is no page without it";
     }
     const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::absolute("player") / test.name();
+    folder_ = fs::path(EBB_TEST_OUTPUT) / test.name();
     fs::remove_all(folder_);
     fs::create_directories(folder_);
   }
