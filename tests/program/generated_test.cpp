@@ -81,8 +81,8 @@ TEST(Generated, LoopsOfEveryShapeAreTheInterpretersToTheBit) {
     for (const DType dtype : {DType::f32, DType::f64}) {
       for (const Shape& shape : shapes) {
         const Shape channels{shape[1]};
-        const std::vector<Tensor> in{wave(shape, 0, dtype), wave(channels, 1, dtype), wave(channels, 2, dtype),
-                                     wave(shape, 3, dtype)};
+        const std::vector<Tensor> in{wave(shape, {.phase = 0}).to(dtype), wave(channels, {.phase = 1}).to(dtype),
+                                     wave(channels, {.phase = 2}).to(dtype), wave(shape, {.phase = 3}).to(dtype)};
         const std::string what = to_string(shape) + (dtype == DType::f32 ? " f32" : " f64");
         expect_same(norm_step, in, "norm " + what);
         expect_same(trailing, in, "trailing " + what);
@@ -97,7 +97,7 @@ TEST(Generated, OperandsAreReadUnderEveryBroadcast) {
   const Shape whole{6, 5, 37};
   for (const Shape& shape : {Shape{}, Shape{37}, Shape{1, 1, 37}, Shape{6, 1, 1}, Shape{5, 1}, Shape{6, 5, 1},
                              Shape{5, 37}, Shape{6, 1, 37}}) {
-    const std::vector<Tensor> in{wave(whole, 0), wave(shape, 1)};
+    const std::vector<Tensor> in{wave(whole, {.phase = 0}), wave(shape, {.phase = 1})};
     expect_same([](std::span<const Var> x) { return Vars{x[0] * x[1] + x[1] / (abs(x[0]) + 1.0)}; }, in,
                 to_string(shape));
     for (const IntList& axes : {IntList{0}, IntList{1}, IntList{2}, IntList{0, 2}, IntList{0, 1, 2}}) {
@@ -117,7 +117,10 @@ TEST(Generated, OperandsAreReadUnderEveryBroadcast) {
 TEST(Generated, LargeResultsAreWrittenAroundTheCacheWithTheSameBits) {
   for (const Shape& shape : {Shape{4200, 1024}, Shape{4300, 1001}}) {
     const Shape channels{shape[1]};
-    expect_same(norm_step, {wave(shape, 0), wave(channels, 1), wave(channels, 2), wave(shape, 3)}, to_string(shape));
+    expect_same(norm_step,
+                {wave(shape, {.phase = 0}), wave(channels, {.phase = 1}), wave(channels, {.phase = 2}),
+                 wave(shape, {.phase = 3})},
+                to_string(shape));
   }
 }
 
@@ -155,8 +158,8 @@ TEST(Generated, WhatCannotBeEmittedIsInterpreted) {
     const Ran ran = run(f, in, {});
     return count(ran.explanation, true);
   };
-  const Tensor x = wave({60, 100}, 0);
-  const Tensor whole = wave({60, 100}, 0).to(DType::i64);
+  const Tensor x = wave({60, 100}, {.phase = 0});
+  const Tensor whole = wave({60, 100}, {.phase = 0}).to(DType::i64);
   EXPECT_EQ(of([](std::span<const Var> in) { return Vars{exp(in[0])}; }, {x}), 0u);
   EXPECT_EQ(of([](std::span<const Var> in) { return Vars{in[0] > 0.0}; }, {x}), 0u);
   EXPECT_EQ(of([](std::span<const Var> in) { return Vars{in[0] + in[0]}; }, {whole}), 0u);
@@ -171,7 +174,7 @@ TEST(Generated, WhatCannotBeEmittedIsInterpreted) {
 }
 
 TEST(Generated, ExplainSaysWhichLoopsAre) {
-  const Tensor x = wave({60, 100}, 0);
+  const Tensor x = wave({60, 100}, {.phase = 0});
   const auto text = [&](Backend backend) {
     return run([](std::span<const Var> in) { return Vars{in[0] * in[0]}; }, {x}, {.backend = backend})
         .explanation.text();
