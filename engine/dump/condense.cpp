@@ -293,7 +293,7 @@ void Condenser::collapse() {
 // leaf has the path in its name.
 std::string Condenser::read_by(std::size_t scope, const GraphEdge& edge) const {
   const GraphAlias* alias = edge.alias == kNoIndex ? nullptr : &graph_.aliases[edge.alias];
-  const std::string label = alias ? alias->name : graph_.label_of(edge.from);
+  std::string label = alias ? alias->name : graph_.label_of(edge.from);
   const std::size_t index = index_of(edge.from);
   if (index == kNoIndex || label.starts_with('%')) return label;
   const std::size_t of = index_of(alias ? alias->of : graph_.nodes[index].cotangent_of);
