@@ -153,21 +153,25 @@ lane::Symbol Labels::operand(NodeId id, std::size_t slot) const {
   return {entry == kNoEntry ? fmt::format("%{}", in) : qualified(entry, tape_.node(id).scope)};
 }
 
-lane::Symbol Labels::call(NodeId id, std::span<const lane::Symbol> operands) const {
-  const Node& node = tape_.node(id);
-  if (node.row->expression) return node.row->expression(operands);
+lane::Symbol call_of(const Row& row, std::span<const lane::Symbol> operands, std::span<const Attr> attrs) {
+  const bool right = row.arity < 0 || static_cast<std::size_t>(row.arity) == operands.size();
+  if (row.expression && right) return row.expression(operands);
   std::string arguments;
   for (const lane::Symbol& symbol : operands) {
     if (!arguments.empty()) arguments += ", ";
     arguments += symbol.text;
   }
-  for (const Attr& attr : node.attrs) {
+  for (const Attr& attr : attrs) {
     const bool* flag = std::get_if<bool>(&attr.value);
     if (flag && !*flag) continue;
     if (!arguments.empty()) arguments += ", ";
     arguments += to_string(Attrs(std::span(&attr, 1)));
   }
-  return lane::prefix(node.row->name, arguments);
+  return lane::prefix(row.name, arguments);
+}
+
+lane::Symbol Labels::call(NodeId id, std::span<const lane::Symbol> operands) const {
+  return call_of(*tape_.node(id).row, operands, tape_.node(id).attrs);
 }
 
 lane::Symbol Labels::formula_of(NodeId id) {
