@@ -12,6 +12,7 @@
 
 #include "demo/console.h"
 #include "demo/files.h"
+#include "demo/network.h"
 #include "demo/plot.h"
 
 using namespace ebb;
@@ -38,32 +39,11 @@ constexpr const char* kNormedColor = "#1f5fa8";
 // --- the experiment
 // ----------------------------------------------------------------------------------------------------
 
-// As in the paper: small normal weights. Both networks draw the same numbers, as biases begin at 0.
-nn::Sequential network(bool normed, std::uint64_t seed) {
-  Random random(seed, 1);
-  nn::Sequential net("net");
-  std::int64_t in = 64;
-  for (const char* i : {"1", "2", "3"}) {
-    net.add(std::string("fc") + i, nn::Linear(in, 100,
-                                              {.bias = !normed,  // the mean would take it away again
-                                               .initial_weight = nn::gaussian(0.1),
-                                               .initial_bias = nn::constant(0)},
-                                              random));
-    if (normed) {
-      net.add(std::string("bn") + i, nn::BatchNorm(100, {.kernel = BatchNormKernel::staged}));
-    }
-    net.add(std::string("sigmoid") + i, nn::Sigmoid());
-    in = 100;
-  }
-  net.add("fc4", nn::Linear(100, 10, {.initial_weight = nn::gaussian(0.1), .initial_bias = nn::constant(0)}, random));
-  return net;
-}
-
 // One network on its way through the experiment.
 class Learner {
  public:
   Learner(bool normed, double lr, std::uint64_t seed)
-      : net_(network(normed, seed)), sgd_(net_.parameters(), {.lr = lr}) {}
+      : net_(demo::network(normed, seed)), sgd_(net_.parameters(), {.lr = lr}) {}
 
   void step(const nn::Dataset& batch) {
     tape_.step([&] {

@@ -10,6 +10,8 @@
 #include <cmath>
 #include <map>
 
+#include "dump/command.h"
+
 using namespace ebb;
 
 namespace {
@@ -163,11 +165,7 @@ void run(const Arguments& arguments) {
     compiler_panes(batch, options.panes);
     options.panes.push_back(error_pane(arguments));
   }
-  if (arguments.output.empty()) {
-    fmt::print("{}", dump(tape, options));
-  } else {
-    write_dump(tape, arguments.output, options);
-  }
+  dump_program::write(tape, options, arguments.output);
 }
 
 }  // namespace
@@ -177,22 +175,15 @@ int main(int argc, char** argv) {
   const std::map<std::string, BatchNormKernel> kernels{{"staged", BatchNormKernel::staged},
                                                        {"fused", BatchNormKernel::fused}};
   const std::map<std::string, DType> dtypes{{"f64", DType::f64}, {"f32", DType::f32}};
-  std::map<std::string, DumpFormat> formats;
-  std::string choices;
-  for (const DumpFormat format : dump_formats()) {
-    formats.emplace(name(format), format);
-    choices += (choices.empty() ? "" : "|") + std::string(name(format));
-  }
   CLI::App app("Dumps batch normalization, forward and backward.");
   app.add_option("--shape", arguments.shape, "Of x: batch, channels, and what else there is")->capture_default_str();
   app.add_option("--seed", arguments.seed, "Of the numbers")->capture_default_str();
   app.add_option("--kernel", arguments.kernel, "How it is computed (staged)")
       ->transform(CLI::CheckedTransformer(kernels).description("staged|fused"));
-  app.add_option("--format", arguments.format, "What is written (text)")
-      ->transform(CLI::CheckedTransformer(formats).description(choices));
+  dump_program::add_format(app, arguments.format);
   app.add_option("--dtype", arguments.dtype, "Of the numbers (f64)")
       ->transform(CLI::CheckedTransformer(dtypes).description("f64|f32"));
-  app.add_option("--output", arguments.output, "A file; standard output if left out");
+  dump_program::add_output(app, arguments.output);
   CLI11_PARSE(app, argc, argv);
   try {
     run(arguments);

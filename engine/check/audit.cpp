@@ -11,7 +11,6 @@
 namespace ebb {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // f64 rounds too, and an element that is the worst of a million may sit right at its bound.
 constexpr double kSlack = 0.01;
 

@@ -128,7 +128,7 @@ void Condenser::fold_level(std::size_t level) {
   std::map<std::pair<bool, std::size_t>, std::pair<std::size_t, std::size_t>> places;
   for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
     const GraphNode& node = graph_.nodes[i];
-    if (node.role == Role::constant || level_[node.scope] < level) continue;
+    if (node.role == Role::constant || node.role == Role::failed || level_[node.scope] < level) continue;
     const bool loose = level_[node.scope] == level;
     const std::size_t home = loose ? node.scope : above(node.scope, level);
     const std::size_t forward = loose ? forward_of(i) : above(node.scope, level + 1);
@@ -252,7 +252,9 @@ void Condenser::collapse() {
   std::vector<std::size_t> group_of(graph_.nodes.size(), kNoIndex);
   for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
     const GraphNode& node = graph_.nodes[i];
-    if (node.role == Role::constant || node.role == Role::seed || closed[node.scope] == kNoIndex) continue;
+    if (node.role == Role::constant || node.role == Role::seed || node.role == Role::failed ||
+        closed[node.scope] == kNoIndex)
+      continue;
     const auto [place, fresh] = known.try_emplace({closed[node.scope], node.sweep}, groups.size());
     if (fresh) groups.push_back({closed[node.scope], {}, {}});
     groups[place->second].members.push_back(i);
@@ -293,7 +295,7 @@ void Condenser::collapse() {
 // leaf has the path in its name.
 std::string Condenser::read_by(std::size_t scope, const GraphEdge& edge) const {
   const GraphAlias* alias = edge.alias == kNoIndex ? nullptr : &graph_.aliases[edge.alias];
-  const std::string label = alias ? alias->name : graph_.label_of(edge.from);
+  std::string label = alias ? alias->name : graph_.label_of(edge.from);
   const std::size_t index = index_of(edge.from);
   if (index == kNoIndex || label.starts_with('%')) return label;
   const std::size_t of = index_of(alias ? alias->of : graph_.nodes[index].cotangent_of);
@@ -316,7 +318,7 @@ GraphNode Condenser::make_group(const Group& group, const std::vector<std::size_
   out.names = {out.name};
   out.scope = scope.parent;
   out.sweep = last.sweep;
-  out.where = scope.where;
+  out.where = last.where.empty() ? scope.where : last.where;
   out.repeats = scope.repeats;
   out.stands_for = 0;
   for (const std::size_t i : group.members) {
@@ -564,7 +566,7 @@ void check(const Graph& graph, const DumpOptions& options) {
 }  // namespace
 
 std::string type_of(const GraphNode& node) {
-  if (node.role == Role::scope && node.outputs.size() != 1) return {};
+  if (node.role == Role::failed || (node.role == Role::scope && node.outputs.size() != 1)) return {};
   return fmt::format("{}{}", name(node.dtype), to_string(node.shape));
 }
 

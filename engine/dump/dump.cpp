@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -25,8 +26,13 @@ struct Writer {
   bool values = false;  // shows values whether asked to or not
 };
 constexpr Writer kWriters[] = {
-    {DumpFormat::text, "text", write_text},       {DumpFormat::dot, "dot", write_dot},
-    {DumpFormat::svg, "svg", write_svg},          {DumpFormat::json, "json", write_json, true},
+    {DumpFormat::text, "text", write_text},
+    {DumpFormat::tree, "tree", write_tree},
+    {DumpFormat::dot, "dot", write_dot},
+    {DumpFormat::svg, "svg", write_svg},
+    {DumpFormat::mermaid, "mermaid", write_mermaid},
+    {DumpFormat::markdown, "markdown", write_markdown, true},
+    {DumpFormat::json, "json", write_json, true},
     {DumpFormat::html, "html", write_html, true},
 };
 
@@ -63,6 +69,15 @@ std::string dump(const Tape& tape, DumpFormat format, const DumpOptions& options
   DumpOptions asked = options;
   asked.format = format;
   return dump(tape, asked, where);
+}
+
+bool shows_color(std::FILE* stream) {
+  const auto set = [](const char* name) {
+    const char* text = std::getenv(name);
+    return std::string_view(text ? text : "");
+  };
+  const std::string_view terminal = set("TERM");
+  return set("NO_COLOR").empty() && !terminal.empty() && terminal != "dumb" && isatty(fileno(stream)) == 1;
 }
 
 // Into a file beside the target, then a rename: whoever reads the target never sees half a dump.

@@ -7,6 +7,7 @@
 
 #include <ebb/engine/tape/tape.h>
 
+#include <cstdio>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,13 +17,16 @@
 namespace ebb {
 
 enum class DumpFormat : std::uint8_t {
-  text,  ///< an aligned table
-  dot,   ///< a drawing for Graphviz
-  svg,   ///< that drawing, drawn by Graphviz's program
-  json,  ///< all that is known of the graph, as docs/dump.schema.json describes it
-  html,  ///< a page that plays the graph step by step, forward and back; one file that needs no network
+  text,      ///< an aligned table
+  tree,      ///< text by scopes and steps; what a formula spells out hangs below it
+  dot,       ///< a drawing for Graphviz
+  svg,       ///< that drawing, drawn by Graphviz's program
+  mermaid,   ///< a flowchart that Markdown viewers draw
+  markdown,  ///< the run as a worked example: formulas in LaTeX, numbers, derivatives and why
+  json,      ///< all that is known of the graph, as docs/dump.schema.json describes it
+  html,      ///< a page that plays the graph step by step, forward and back; one file that needs no network
 };
-/// `text`, `dot`: what programs call it, and the usual ending of a file of it but for `text`.
+/// `text`, `dot`: what programs call it.
 std::string_view name(DumpFormat format);
 /// All of them.
 std::span<const DumpFormat> dump_formats();
@@ -46,13 +50,13 @@ struct DumpOptions {
   std::optional<int> depth{};           ///< how many levels of scopes are opened; a scope below them is one node
   std::vector<std::string> collapse{};  ///< further scopes that are one node, by path: `net.block1`
   bool fold_repeats = false;            ///< equal scopes in a row are shown once, with their number: `block1 x 12`
-  bool values = false;            ///< the values, always in json and html: small tensors in full, large ones in summary
+  bool values = false;  ///< the values: small tensors in full, large ones in summary; always in json, html, markdown
   std::int64_t full_values = 64;  ///< the most elements a tensor has that is shown in full
   bool source_lines = true;       ///< the user's line of each node
-  bool color = false;             ///< text: colours for a terminal
-  bool fold = true;               ///< dot: an unnamed part of a named formula is drawn inside its box
+  bool color = false;             ///< text and tree: colours for a terminal
+  bool fold = true;               ///< dot, mermaid: an unnamed part of a named formula is drawn inside its box
   std::vector<DumpPane> panes{};  ///< html: what can be switched on beside the graph
-  bool reads = false;             ///< dot: also the edges by which the backward pass reads forward values
+  bool reads = false;             ///< dot, mermaid: also the edges by which the backward pass reads forward values
 };
 
 /// The graph, forward and backward, in `options.format`, with names, steps, formulas, types and source lines.
@@ -74,5 +78,9 @@ std::string dump(const Tape& tape, DumpFormat format, const DumpOptions& options
 /// Example   write_dump(tape, "out/batchnorm.svg", {.format = DumpFormat::svg});
 void write_dump(const Tape& tape, const std::string& path, const DumpOptions& options = {},
                 Location where = Location::current());
+
+/// Whether a stream is a terminal that shows colours: what DumpOptions::color should be for it. NO_COLOR turns them
+/// off.
+bool shows_color(std::FILE* stream);
 
 }  // namespace ebb

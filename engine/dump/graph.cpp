@@ -112,6 +112,7 @@ class Traversal {
     nodes();
     aliases();
     edges();
+    failed();
     order();
     return std::move(graph_);
   }
@@ -127,6 +128,7 @@ class Traversal {
   void put_seeds(std::uint32_t sweep);
   void put(GraphItem item, std::uint32_t sweep, const std::string& step, std::size_t scope);
   GraphNode make_node(NodeId id) const;
+  void failed();
   void derivatives(GraphNode& node) const;
   Role role_of(NodeId id) const;
   std::string place(const Location& where) const { return where ? to_string(where) : std::string(); }
@@ -309,6 +311,43 @@ void Traversal::edges() {
   std::ranges::sort(graph_.outside);
 }
 
+// The call that the tape refused stands at the end, where its node would be.
+void Traversal::failed() {
+  const Tape::Refusal* refusal = tape_.refused();
+  if (!refusal || options_.to || !options_.outputs.empty()) return;
+  GraphNode out;
+  out.id = static_cast<NodeId>(tape_.size());
+  out.op = refusal->row->name;
+  out.kind = refusal->row->kind;
+  out.role = Role::failed;
+  out.presence = Presence::traced;
+  out.message = refusal->message;
+  out.where = place(refusal->where);
+  out.sweep = refusal->sweep;
+  out.origin = refusal->origin < tape_.size() ? refusal->origin : kNoNode;
+  out.scope = refusal->scope < graph_.scopes.size() ? refusal->scope : 0;
+  out.attrs = refusal->attrs;
+  std::vector<lane::Symbol> operands;
+  for (const Tape::Refusal::Input& input : refusal->inputs) {
+    if (input.literal) {
+      operands.push_back(lane::Symbol::name(fmt::format("{}", *input.literal)));
+      continue;
+    }
+    const bool known = input.id < tape_.size();
+    operands.push_back(lane::Symbol::name(known                 ? labels_.label(input.id)
+                                          : input.id == kNoNode ? "?"
+                                                                : fmt::format("%{}", input.id)));
+    if (!known || !shown_[input.id]) continue;
+    if (!labels_.is_literal(input.id)) {
+      graph_.edges.push_back({input.id, out.id, out.inputs.size(), kNoIndex, out.sweep != 0, false, {}});
+    }
+    out.inputs.push_back(input.id);
+  }
+  out.formula = detail::call_of(*refusal->row, operands, refusal->attrs).text();
+  ++graph_.scopes[out.scope].nodes;
+  graph_.nodes.push_back(std::move(out));
+}
+
 // Seeds were recorded before their sweep; they are shown at its head.
 void Traversal::put_seeds(std::uint32_t sweep) {
   const auto found = waiting_.find(sweep);
@@ -370,7 +409,8 @@ void Traversal::order() {
 }  // namespace
 
 std::string_view name(Role role) {
-  constexpr std::string_view kNames[] = {"leaf", "constant", "forward", "seed", "backward", "accumulation", "scope"};
+  constexpr std::string_view kNames[] = {"leaf",     "constant",     "forward", "seed",
+                                         "backward", "accumulation", "scope",   "failed"};
   return kNames[static_cast<std::size_t>(role)];
 }
 
@@ -389,6 +429,13 @@ std::string Graph::label_of(NodeId id) const {
     return found->second;
   }
   return fmt::format("%{}", id);
+}
+
+NodeId Graph::spelled_out_by(NodeId id) const {
+  for (std::size_t i = index_of(id); i != kNoIndex && nodes[i].folded_into != kNoNode; i = index_of(id)) {
+    id = nodes[i].folded_into;
+  }
+  return id;
 }
 
 Graph describe(const Tape& tape, const DumpOptions& options) {

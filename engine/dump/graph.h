@@ -24,6 +24,7 @@ enum class Role : std::uint8_t {
   backward,
   accumulation,  ///< adds up the contributions to one cotangent
   scope,         ///< a scope drawn as one node: its forward part, or what one sweep recorded for it
+  failed,        ///< the call at which recording stopped; its id is the next that the tape would give
 };
 std::string_view name(Role role);
 
@@ -98,6 +99,7 @@ struct GraphNode {
   std::optional<ValueSummary> value;
   std::vector<GraphGradient> gradients;  // by sweep
   std::vector<GraphPullback> pullbacks;  // by sweep, as the sweep recorded them
+  std::string message;                   // of the error, if it failed
   std::size_t repeats = 1;               // how many equal ones in a row it is shown for
   std::size_t stands_for = 1;            // how many nodes; of a scope drawn as one, those inside
   std::vector<GraphOutput> outputs;      // of a scope drawn as one node, whose id is that of its last node
@@ -180,9 +182,11 @@ struct Graph {
   std::size_t index_of(NodeId id) const;
   /// What a reader calls a node: its name, or `%12`.
   std::string label_of(NodeId id) const;
+  /// The node whose formula spells a node out, through any number of formulas; itself if there is none.
+  NodeId spelled_out_by(NodeId id) const;
 };
 
-/// `f64[4, 3]`; empty for a scope with several outputs.
+/// `f64[4, 3]`; empty for a scope with several outputs, and for a call that failed.
 std::string type_of(const GraphNode& node);
 /// `net.fc2, net.bn2 x 8, up to net.fc9, net.bn9`.
 std::string to_string(const GraphRepeat& repeat);
@@ -199,8 +203,19 @@ Graph describe(const Tape& tape, const DumpOptions& options = {});
 /// broadcast that nobody has needed in full is not computed for it.
 std::optional<ValueSummary> summarise(const Tape& tape, NodeId id, std::int64_t full);
 
+/// The elements, as rows; of a large tensor `100 values: min 1, mean 1.02, max 3, deviation 0.2, 1 not finite`.
+std::string to_string(const ValueSummary& value);
+/// The same in fewer columns.
+std::string brief(const ValueSummary& value);
+
+/// What stands above a dump in text: the title, how many nodes, what is shown once of several.
+std::string heading(const Graph& graph);
+
 std::string write_text(const Graph& graph, const DumpOptions& options);
+std::string write_tree(const Graph& graph, const DumpOptions& options);
 std::string write_dot(const Graph& graph, const DumpOptions& options);
+std::string write_mermaid(const Graph& graph, const DumpOptions& options);
+std::string write_markdown(const Graph& graph, const DumpOptions& options);
 std::string write_json(const Graph& graph, const DumpOptions& options);
 std::string write_html(const Graph& graph, const DumpOptions& options);
 

@@ -157,16 +157,20 @@ lane::Symbol Labels::operand(NodeId id, std::size_t slot) const {
   return lane::Symbol::name(entry == kNoEntry ? fmt::format("%{}", in) : qualified(entry, tape_.node(id).scope));
 }
 
-lane::Symbol Labels::call(NodeId id, std::span<const lane::Symbol> operands) const {
-  const Node& node = tape_.node(id);
-  if (node.row->expression) return node.row->expression(operands);
+lane::Symbol call_of(const Row& row, std::span<const lane::Symbol> operands, std::span<const Attr> attrs) {
+  const bool right = row.arity < 0 || static_cast<std::size_t>(row.arity) == operands.size();
+  if (row.expression && right) return row.expression(operands);
   std::vector<lane::Symbol> arguments(operands.begin(), operands.end());
-  for (const Attr& attr : node.attrs) {
+  for (const Attr& attr : attrs) {
     const bool* flag = std::get_if<bool>(&attr.value);
     if (flag && !*flag) continue;
     arguments.push_back(lane::Symbol::name(to_string(Attrs(std::span(&attr, 1)))));
   }
-  return lane::Symbol::call(node.row->name, std::move(arguments));
+  return lane::Symbol::call(row.name, std::move(arguments));
+}
+
+lane::Symbol Labels::call(NodeId id, std::span<const lane::Symbol> operands) const {
+  return call_of(*tape_.node(id).row, operands, tape_.node(id).attrs);
 }
 
 lane::Symbol Labels::formula_of(NodeId id) {

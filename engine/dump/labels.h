@@ -16,6 +16,9 @@ namespace ebb::detail {
 
 inline constexpr std::uint32_t kNoEntry = 0xffffffff;
 
+/// A call of `row` on `operands`: its expression, or `matmul(a, b, transpose_b=true)`.
+lane::Symbol call_of(const Row& row, std::span<const lane::Symbol> operands, std::span<const Attr> attrs);
+
 class Labels {
  public:
   /// Labels all of `tape`. Parts are only spelled out in formulas of nodes that `shown` holds too.

@@ -1,4 +1,5 @@
 #include <ebb/engine/dump/graph.h>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <limits>
@@ -40,6 +41,19 @@ std::optional<ValueSummary> summarise(const Tape& tape, NodeId id, std::int64_t 
     s.text = to_string(tensor);
   }
   return s;
+}
+
+std::string to_string(const ValueSummary& value) {
+  if (!value.text.empty()) return value.text;
+  const std::string bad = value.not_finite > 0 ? fmt::format(", {} not finite", value.not_finite) : "";
+  return fmt::format("{} values: min {:.6g}, mean {:.6g}, max {:.6g}, deviation {:.6g}{}", value.count, value.min,
+                     value.mean, value.max, value.deviation, bad);
+}
+
+std::string brief(const ValueSummary& value) {
+  if (!value.text.empty()) return value.text;
+  const std::string bad = value.not_finite > 0 ? fmt::format(", {} not finite", value.not_finite) : "";
+  return fmt::format("min {:.4g}, mean {:.4g}, max {:.4g}{}", value.min, value.mean, value.max, bad);
 }
 
 }  // namespace ebb

@@ -63,6 +63,7 @@ void Tape::check_thread() const {
 
 NodeId Tape::append(Node node, std::span<const NodeId> inputs, std::span<const Attr> attrs) {
   if (nodes_.size() >= kNoNode) throw UsageError("tape: more than 4294967294 nodes");
+  if (refusal_) refusal_.reset();
   node.first_input = static_cast<std::uint32_t>(edges_.size());
   node.inputs = static_cast<std::uint32_t>(inputs.size());
   edges_.insert(edges_.end(), inputs.begin(), inputs.end());
@@ -147,9 +148,39 @@ Var Tape::record_or_cut(const Row& row, std::span<const Operand> operands, std::
   const Mark before = mark();
   try {
     return record_checked(row, operands, attrs, known);
-  } catch (...) {
+  } catch (const std::exception& error) {
     cut(before);  // literals that were recorded on the way, or the node that anomaly mode has refused
+    note_refusal(row, operands, attrs, error.what());
     throw;
+  }
+}
+
+// For dumps, which show where a recording stopped.
+void Tape::note_refusal(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs,
+                        const char* message) noexcept {
+  try {
+    auto refusal = std::make_unique<Refusal>();
+    refusal->row = &row;
+    for (const Operand& operand : operands) {
+      Refusal::Input input;
+      if (operand.is_literal()) {
+        input.literal = operand.literal();
+      } else if (const Var& v = operand.var();
+                 v.slot_ == slot_ && v.node_ < nodes_.size() && nodes_[v.node_].birth == v.generation_) {
+        input.id = v.node_;
+      }
+      refusal->inputs.push_back(input);
+    }
+    refusal->attrs.assign(attrs.begin(), attrs.end());
+    refusal->message = message;
+    if (!operands.empty()) refusal->where = line(operands[0].where());
+    if (origin_ != kNoNode && nodes_[origin_].where) refusal->where = nodes_[origin_].where;
+    refusal->scope = origin_ == kNoNode ? scope_ : nodes_[origin_].scope;
+    refusal->sweep = sweep_;
+    refusal->origin = origin_;
+    refusal_ = std::move(refusal);
+  } catch (...) {  // the error on its way says more than a dump would
+    refusal_.reset();
   }
 }
 

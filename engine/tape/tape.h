@@ -214,6 +214,24 @@ class Tape {
   /// The node that bears `name`, or that `scope.path/name` leads to. Throws UsageError if there is none.
   Var find(std::string_view name) const;
 
+  /// The call that was refused last, as far as it got; nothing if something was recorded since. An input that is no
+  /// node of this tape, or is none any more, has no id, or one that the tape does not reach.
+  struct Refusal {
+    struct Input {
+      NodeId id = kNoNode;
+      std::optional<double> literal;
+    };
+    const Row* row = nullptr;
+    std::vector<Input> inputs;
+    std::vector<Attr> attrs;
+    std::string message;
+    Location where;
+    std::uint32_t scope = 0;
+    std::uint32_t sweep = 0;
+    NodeId origin = kNoNode;
+  };
+  const Refusal* refused() const { return refusal_.get(); }
+
   /// Bytes of the values alive on this tape, by op.
   std::map<std::string, std::size_t> memory_by_op() const;
 
@@ -288,6 +306,8 @@ class Tape {
   NodeId append(Node node, std::span<const NodeId> inputs, std::span<const Attr> attrs);
   Var record_or_cut(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs, Tensor* known);
   Var record_checked(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs, Tensor* known);
+  void note_refusal(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs,
+                    const char* message) noexcept;
   void check_literal(const Row& row, const Operand& operand, DType dtype) const;
   NodeId find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const;
   void compute(Node& node, std::span<const NodeId> inputs, const Call& call);
@@ -328,6 +348,7 @@ class Tape {
   std::uint64_t generation_;
   std::thread::id thread_;
 
+  std::unique_ptr<Refusal> refusal_;
   mutable Chunked<Node> nodes_;
   // The open loop: nodes over one shape that are recorded and not computed yet, in order.
   mutable std::unique_ptr<Loop> loop_;

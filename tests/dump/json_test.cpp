@@ -51,6 +51,16 @@ TEST(DumpJson, PartsOfAGraphAreAsTheSchemaSays) {
   EXPECT_EQ(test::violation(dumped(tape, {.outputs = {g.gradients[0]}, .full_values = 2}), schema()), "");
 }
 
+TEST(DumpJson, AFailedRecordingIsAsTheSchemaSays) {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::full({2, 3}, 1, DType::f64), "x");
+  EXPECT_THROW(matmul(x, x), ShapeError);
+  const json graph = dumped(tape);
+  EXPECT_EQ(test::violation(graph, schema()), "");
+  EXPECT_EQ(graph["nodes"][1]["role"], "failed");
+  EXPECT_TRUE(graph["nodes"][1]["message"].get<std::string>().starts_with("matmul: inner dimensions differ"));
+}
+
 // The check itself: what is wrong is found.
 TEST(DumpJson, TheSchemaRejectsWhatIsWrong) {
   Tape tape;
@@ -63,7 +73,7 @@ TEST(DumpJson, TheSchemaRejectsWhatIsWrong) {
   };
   EXPECT_EQ(wrong("/nodes/0/role", "root"),
             "/nodes/0/role: \"root\" is none of "
-            "[\"leaf\",\"constant\",\"forward\",\"seed\",\"backward\",\"accumulation\",\"scope\"]");
+            "[\"leaf\",\"constant\",\"forward\",\"seed\",\"backward\",\"accumulation\",\"scope\",\"failed\"]");
   EXPECT_EQ(wrong("/nodes/3/inputs", "x"), "/nodes/3/inputs: \"x\" is no array");
   EXPECT_EQ(wrong("/nodes/3/more", 1), "/nodes/3/more: is not in the schema");
   EXPECT_EQ(wrong("/tape_size", -1), "/tape_size: -1 is below 0");

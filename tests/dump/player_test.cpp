@@ -15,6 +15,7 @@
 #include <set>
 #include <string>
 
+#include "tests/dump/browser.h"
 #include "tests/dump/golden.h"
 #include "tests/dump/graphs.h"
 
@@ -24,24 +25,10 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::string browser() {
-  for (const char* name : {"chromium", "chromium-browser", "google-chrome"}) {
-    std::string paths = std::getenv("PATH") ? std::getenv("PATH") : "";
-    for (std::size_t begin = 0; begin < paths.size();) {
-      const std::size_t end = std::min(paths.find(':', begin), paths.size());
-      if (const fs::path path = fs::path(paths.substr(begin, end - begin)) / name; access(path.c_str(), X_OK) == 0) {
-        return path.string();
-      }
-      begin = end + 1;
-    }
-  }
-  return {};
-}
-
 class Player : public testing::Test {
  protected:
   void SetUp() override {
-    browser_ = browser();
+    browser_ = test::browser();
     if (browser_.empty()) GTEST_SKIP() << "Chromium is not installed (apt install chromium): the page was not opened";
     if (std::system("dot -V 2>/dev/null") != 0) {
       GTEST_SKIP() << "Graphviz is not installed (apt install graphviz): there is no page without it";

@@ -22,6 +22,7 @@ function repeatedAxes(from, to) {
 const alongAxes = (axes) => `along ${axes.length === 1 ? "axis" : "axes"} ${list(axes)}`;
 
 function forwardReasons(home) {
+  if (nodes.get(home).role === "failed") return [["Recording stopped here. ", nodes.get(home).message || ""]];
   const out = [];
   for (const node of partsOf.get(home) || []) {
     const first = nodes.get(node.inputs[0]);

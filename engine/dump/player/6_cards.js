@@ -155,6 +155,7 @@ function matrix({ id, shape, caption, editable = false, local = null, backward =
 
 function summaryText(node) {
   const v = node?.value;
+  if (node?.role === "failed") return "no value";
   if (node?.role === "scope") return `a scope of ${node.stands_for || 1} nodes`;
   if (!v) {
     return node?.presence === "released" ? "released by the sweep" : graph.mode === "trace" ? "traced: no numbers" : "no numbers";

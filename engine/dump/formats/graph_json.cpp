@@ -109,6 +109,7 @@ void node(Json& json, const Graph& graph, const GraphNode& node) {
   text(json, "where", node.where);
   if (node.value) value(json.key("value"), *node.value);
   derivatives(json, graph, node);
+  text(json, "message", node.message);
   if (node.repeats != 1) json.member("repeats", node.repeats);
   if (node.stands_for != 1) json.member("stands_for", node.stands_for);
   if (!node.outputs.empty()) {

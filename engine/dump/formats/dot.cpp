@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kWrap = 20;      // columns of a formula before it is broken
 constexpr std::size_t kLongest = 160;  // and before it is cut off
+constexpr std::size_t kMessage = 400;  // an error's
 constexpr std::size_t kLongestName = 48;
 
 std::string escaped(std::string_view text) {
@@ -64,8 +65,8 @@ std::string quoted(std::string_view text) {
 }
 
 // Broken at blanks into lines of an HTML-like label.
-std::string wrapped(std::string_view formula) {
-  const std::string text = shortened(formula, kLongest);
+std::string wrapped(std::string_view formula, std::size_t longest = kLongest) {
+  const std::string text = shortened(formula, longest);
   std::string out;
   std::string line;
   std::size_t begin = 0;
@@ -91,12 +92,15 @@ constexpr Style kLeafStyle{"#1565c0", "#e3f2fd", "#1565c0"};
 constexpr Style kBackward{"#c62828", "#fff5f5", "#c62828"};
 constexpr Style kSeedStyle{"#c62828", "#ffcdd2", "#c62828"};
 constexpr Style kScope{"#455a64", "#eceff1", "#455a64"};
+constexpr Style kFailed{"#e65100", "#ffe0b2", "#e65100"};
 constexpr Style kScopeBackward{"#c62828", "#ffebee", "#c62828"};
 
 Style style_of(const GraphNode& node) {
   switch (node.role) {
     case Role::scope:
       return node.sweep == 0 ? kScope : kScopeBackward;
+    case Role::failed:
+      return kFailed;
     case Role::leaf:
       return kLeafStyle;
     case Role::seed:
@@ -146,14 +150,7 @@ class Drawing {
   // The frame that something of a scope is drawn in. A single scope needs no frame: the picture is of it.
   std::size_t frame(std::size_t scope_index) const { return framed_ ? scope_index : 0; }
   // The node whose box a node is drawn in.
-  NodeId root(NodeId id) const {
-    if (!options_.fold) return id;
-    for (std::size_t i = graph_.index_of(id); i != kNoIndex && graph_.nodes[i].folded_into != kNoNode;
-         i = graph_.index_of(id)) {
-      id = graph_.nodes[i].folded_into;
-    }
-    return id;
-  }
+  NodeId root(NodeId id) const { return options_.fold ? graph_.spelled_out_by(id) : id; }
   bool drawn(const GraphNode& node) const { return node.role != Role::constant && root(node.id) == node.id; }
   // The node that a box stands under.
   NodeId above(const GraphNode& node) const {
@@ -204,10 +201,7 @@ std::string Drawing::box(const GraphNode& node, const std::string& step) const {
   small += (small.empty() ? "" : "<br align=\"left\"/>") + ids;
   if (options_.source_lines && !node.where.empty()) small += "  " + escaped(node.where);
   if (options_.values && node.value) {
-    const ValueSummary& value = *node.value;
-    const std::string text = !value.text.empty()
-                                 ? value.text
-                                 : fmt::format("min {:.4g}, mean {:.4g}, max {:.4g}", value.min, value.mean, value.max);
+    const std::string text = brief(*node.value);
     std::size_t begin = 0;
     while (begin != std::string::npos) {
       const std::size_t end = text.find('\n', begin);
@@ -215,6 +209,7 @@ std::string Drawing::box(const GraphNode& node, const std::string& step) const {
       begin = end == std::string::npos ? end : end + 1;
     }
   }
+  if (node.role == Role::failed) small = "failed: " + wrapped(node.message, kMessage) + "<br align=\"left\"/>" + small;
   const bool plain = node.role == Role::leaf || node.role == Role::seed || node.formula.empty();
   const std::string formula = plain ? "" : (node.role == Role::scope ? "" : "= ") + node.formula;
   return label(style_of(node), false, step, node.name + times(node.repeats), formula, small);

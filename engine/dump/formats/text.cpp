@@ -27,7 +27,7 @@ class Table {
   Table(const Graph& graph, const DumpOptions& options) : graph_(graph), options_(options) {}
 
   std::string write() {
-    heading();
+    out_ = heading(graph_);
     collect();
     measure();
     for (std::size_t i = 0; i < graph_.sections.size(); ++i) section(graph_.sections[i], rows_[i]);
@@ -36,7 +36,6 @@ class Table {
   }
 
  private:
-  void heading();
   void collect();
   void measure();
   void section(const GraphSection& section, const std::vector<TableRow>& rows);
@@ -62,15 +61,6 @@ class Table {
   std::string out_;
 };
 
-void Table::heading() {
-  if (!graph_.title.empty()) out_ += printable(graph_.title) + "\n";
-  const std::size_t shown = graph_.nodes.size();
-  out_ += shown == graph_.tape_size ? fmt::format("tape: {} node{}", shown, shown == 1 ? "" : "s")
-                                    : fmt::format("tape: {} of {} nodes", shown, graph_.tape_size);
-  out_ += graph_.mode == Tape::Mode::trace ? ", traced (no values)\n" : "\n";
-  for (const GraphRepeat& repeat : graph_.repeats) out_ += "repeated: " + printable(to_string(repeat)) + "\n";
-}
-
 TableRow Table::row_of(const GraphNode& node) const {
   TableRow row;
   row.node = &node;
@@ -85,6 +75,8 @@ TableRow Table::row_of(const GraphNode& node) const {
   row.cells[kType] = type_of(node);
   if (node.role == Role::scope) {
     row.cells[kNote] = fmt::format("{} node{}", node.stands_for, node.stands_for == 1 ? "" : "s");
+  } else if (node.role == Role::failed) {
+    row.cells[kNote] = "failed";
   } else if (node.role == Role::accumulation) {
     row.cells[kNote] = "sum at " + label(node.origin);
   } else if (node.origin != kNoNode) {
@@ -156,22 +148,20 @@ void Table::line(const TableRow& row, bool header) {
 }
 
 void Table::values(const GraphNode& node) {
+  if (node.role == Role::failed) {
+    out_ += (options_.color ? "          \x1b[1;33m" : "          ") + printable(node.message);
+    out_ += options_.color ? "\x1b[0m\n" : "\n";
+    return;
+  }
   if (!options_.values) return;
   if (!node.value) {
     if (node.presence == Presence::released) out_ += "          (released)\n";
     return;
   }
-  const ValueSummary& value = *node.value;
-  if (value.text.empty()) {
-    out_ += fmt::format("          {} values: min {:.6g}, mean {:.6g}, max {:.6g}, deviation {:.6g}", value.count,
-                        value.min, value.mean, value.max, value.deviation);
-    out_ += value.not_finite > 0 ? fmt::format(", {} not finite\n", value.not_finite) : "\n";
-    return;
-  }
-  std::size_t begin = 0;
-  while (begin != std::string::npos) {
-    const std::size_t end = value.text.find('\n', begin);
-    out_ += "          " + value.text.substr(begin, end - begin) + "\n";
+  const std::string text = to_string(*node.value);
+  for (std::size_t begin = 0; begin != std::string::npos;) {
+    const std::size_t end = text.find('\n', begin);
+    out_ += "          " + text.substr(begin, end - begin) + "\n";
     begin = end == std::string::npos ? end : end + 1;
   }
 }
@@ -203,6 +193,18 @@ void Table::literals() {
 }
 
 }  // namespace
+
+std::string heading(const Graph& graph) {
+  std::string out;
+  if (!graph.title.empty()) out += printable(graph.title) + "\n";
+  const auto failed = std::ranges::count(graph.nodes, Role::failed, &GraphNode::role);
+  const std::size_t shown = graph.nodes.size() - static_cast<std::size_t>(failed);
+  out += shown == graph.tape_size ? fmt::format("tape: {} node{}", shown, shown == 1 ? "" : "s")
+                                  : fmt::format("tape: {} of {} nodes", shown, graph.tape_size);
+  out += graph.mode == Tape::Mode::trace ? ", traced (no values)\n" : "\n";
+  for (const GraphRepeat& repeat : graph.repeats) out += "repeated: " + printable(to_string(repeat)) + "\n";
+  return out;
+}
 
 std::string write_text(const Graph& graph, const DumpOptions& options) { return Table(graph, options).write(); }
 
