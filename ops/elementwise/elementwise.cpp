@@ -110,6 +110,7 @@ Var cast(const Operand& x, DType dtype) {
 std::span<const Row* const> elementwise_rows() {
   static const auto rows = [] {
     std::vector<const Row*> out;
+    out.reserve(std::size(kRows) + std::size(kMathRows) + 1);
     for (const Row& row : kRows) out.push_back(&row);
     for (const Row& row : kMathRows) out.push_back(&row);
     out.push_back(&kCast);

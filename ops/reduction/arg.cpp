@@ -33,7 +33,7 @@ constexpr std::int64_t kManyRows = 1 << 30;  // rows whose number an int32 holds
 
 template <class T>
 bool is_nan(T x) {
-  return x != x;  // NOLINT(misc-redundant-expression): true of NaN alone
+  return x != x;  // true of NaN alone
 }
 
 template <class T>
