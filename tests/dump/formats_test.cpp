@@ -308,9 +308,9 @@ TEST(Formats, EveryFormulaOfARowIsRead) {
   for (const Row* row : all_rows()) {
     if (!row->expression) continue;
     std::vector<lane::Symbol> operands(static_cast<std::size_t>(row->arity));
-    for (std::size_t i = 0; i < operands.size(); ++i) operands[i].text = static_cast<char>('a' + i);
+    for (std::size_t i = 0; i < operands.size(); ++i) operands[i].word = static_cast<char>('a' + i);
     Tape tape;
-    const std::string text = Notation(describe(tape)).formula(row->expression(operands).text);
+    const std::string text = Notation(describe(tape)).formula(row->expression(operands).text());
     EXPECT_EQ(text.find("\\texttt"), std::string::npos) << row->name << ": " << text;
     EXPECT_EQ(std::ranges::count(text, '{'), std::ranges::count(text, '}')) << text;
   }
