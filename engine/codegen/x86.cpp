@@ -377,6 +377,10 @@ class Emitter {
     }
   }
 
+  // The accumulator of a row's unit among those of all rows.
+  std::size_t accumulator_of(int row, int unit) const {
+    return static_cast<std::size_t>(row) * static_cast<std::size_t>(units_) + static_cast<std::size_t>(unit);
+  }
   void make_accumulators(std::size_t units) {
     accumulator_.assign(spec_.accumulators.size(), {});
     for (auto& of_one : accumulator_) {
@@ -462,7 +466,7 @@ class Emitter {
         cc_.add(row_in_[k], in_step(k));
       }
     }
-    make_accumulators(static_cast<std::size_t>(count * units_));
+    make_accumulators(accumulator_of(count, 0));
     const auto place = [&](int row, int unit) {
       const std::size_t r = static_cast<std::size_t>(row);
       return Place{along,
@@ -529,7 +533,7 @@ class Emitter {
         const Id id = spec_.accumulators[k].first;
         const x86::Vec from = value(id, place).pack;
         for (int u = 0; u < units_; ++u) {
-          const x86::Vec& to = accumulator_[k][static_cast<std::size_t>(row * units_ + u)];
+          const x86::Vec& to = accumulator_[k][accumulator_of(row, u)];
           if (spec_.formula[id].op == Op::literal) {
             put(Inst::kIdVmovaps, Inst::kIdVmovapd, to, from);
           } else {
@@ -553,8 +557,7 @@ class Emitter {
         const Vec there = lanes(over, last, u * width_);
         for (int row = 0; row < count; ++row) {
           const std::size_t r = static_cast<std::size_t>(row);
-          one({at, rows[r], u * bytes_, static_cast<std::size_t>(row * units_ + u), r, last ? nullptr : &there, &there,
-               true});
+          one({at, rows[r], u * bytes_, accumulator_of(row, u), r, last ? nullptr : &there, &there, true});
         }
       }
     };
@@ -569,6 +572,7 @@ class Emitter {
       return to;
     };
     std::vector<Gp> rows;
+    rows.reserve(across.size());
     for (const Gp& at : across) rows.push_back(before(at));
     pieces(before(along), rows, true);
     cc_.jmp(done);

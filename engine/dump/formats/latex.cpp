@@ -120,7 +120,7 @@ class Parser {
              static_cast<unsigned char>(c) >= 0x80;
     };
     while (n < rest_.size() && part_of_name(rest_[n])) ++n;
-    const std::string text(rest_.substr(0, n));
+    std::string text(rest_.substr(0, n));
     rest_.remove_prefix(n);
     return text;
   }
@@ -133,7 +133,7 @@ class Parser {
       if (n < rest_.size() && (rest_[n] == '-' || rest_[n] == '+')) ++n;
       while (n < rest_.size() && is_digit(rest_[n])) ++n;
     }
-    const std::string text(rest_.substr(0, n));
+    std::string text(rest_.substr(0, n));
     rest_.remove_prefix(n);
     return text;
   }

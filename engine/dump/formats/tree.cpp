@@ -130,7 +130,12 @@ void Tree::lines(const Branch& branch, const std::string& indent) {
     const bool last = i + 1 == branch.below.size();
     const std::string below = indent + (last ? "   " : "│  ");
     out_ += indent + (last ? "└─ " : "├─ ") + b.head + "\n";
-    for (const std::string& value : b.values) out_ += below + (b.below.empty() ? "   " : "│  ") + value + "\n";
+    for (const std::string& value : b.values) {
+      out_ += below;
+      out_ += b.below.empty() ? "   " : "│  ";
+      out_ += value;
+      out_ += '\n';
+    }
     lines(b, below);
   }
 }
