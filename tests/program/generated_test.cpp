@@ -22,6 +22,13 @@ std::size_t count(const Explanation& explanation, bool generated) {
   }));
 }
 
+// Whether a loop has booleans in memory, which keeps it from being generated. Where that is depends on the order in
+// which a compiler evaluates arguments, since the schedule follows the order of recording.
+bool touches_booleans(const Explanation::Action& loop) {
+  const auto boolean = [](const Explanation::Value& value) { return value.type.dtype == DType::boolean; };
+  return std::ranges::any_of(loop.reads, boolean) || std::ranges::any_of(loop.writes, boolean);
+}
+
 struct Ran {
   Tensors results;
   Explanation explanation;
@@ -43,7 +50,11 @@ void expect_same(const Function& f, const std::vector<Tensor>& inputs, const std
     }
     EXPECT_EQ(count(interpreted.explanation, true), 0u);
     if (codegen::available()) {
-      EXPECT_EQ(count(generated.explanation, false), 0u) << generated.explanation.text();
+      EXPECT_GT(count(generated.explanation, true), 0u) << generated.explanation.text();
+      for (const Explanation::Action& action : generated.explanation.actions) {
+        if (action.what != "loop" || touches_booleans(action)) continue;
+        EXPECT_TRUE(action.generated) << generated.explanation.text();
+      }
     }
   }
 }
