@@ -52,7 +52,8 @@ class Case {
       const bool truth = !numbers || (row.signature == Signature::select && i == 0);
       Tensor x = Tensor::empty({side, side}, DType::f32);
       random.fill_uniform(x, truth ? 0 : row.domain.lo, truth ? 2 : row.domain.hi);
-      inputs_.push_back(tape_.leaf(truth ? x.to(DType::i64).to(DType::boolean) : x));
+      if (truth) x = reduction ? undecided(row, x.shape()) : x.to(DType::i64).to(DType::boolean);
+      inputs_.push_back(tape_.leaf(x));
       call_.inputs.push_back({inputs_.back().var().value().raw(), truth});
     }
     if (reduction) {
@@ -69,6 +70,13 @@ class Case {
 
   const std::string& label() const { return label_; }
   const OpCall& call() const { return call_; }
+
+  // Truth values of which each must be looked at: all of them what the row gives of none.
+  Tensor undecided(const Row& row, const Shape& shape) {
+    const Var nothing = tape_.leaf(Tensor::zeros({0}, DType::boolean));
+    const Var start = tape_.record(row, {nothing}, {{"axes", IntList{0}}, {"keepdim", false}});
+    return Tensor::full(shape, start.item(), DType::boolean);
+  }
 
   Tensor run() {
     const Tensor value = tape_.record(row_, inputs_, attrs_).value();

@@ -84,6 +84,8 @@ const std::map<std::string, std::function<Tensor(const Tensor&, Axes)>>& reducti
       {"mean", [](const Tensor& x, Axes axes) { return at::mean(x, axes); }},
       {"max", [](const Tensor& x, Axes axes) { return at::amax(x, axes); }},
       {"min", [](const Tensor& x, Axes axes) { return at::amin(x, axes); }},
+      {"any", [](const Tensor& x, Axes axes) { return axes.size() == 1 ? at::any(x, axes[0]) : at::any(x); }},
+      {"all", [](const Tensor& x, Axes axes) { return axes.size() == 1 ? at::all(x, axes[0]) : at::all(x); }},
       {"prod", [](const Tensor& x, Axes axes) { return axes.size() == 1 ? at::prod(x, axes[0]) : at::prod(x); }},
   };
   return ops;

@@ -2,10 +2,10 @@
 //
 // Each is a reduction to a small interval and a polynomial there, made of + - * / and selections alone: no tables, no
 // branches but one for huge angles, no fused multiply-adds, so the bits are the same on every instruction set.
-// Polynomials are Taylor series where the interval is small enough for that, else Chebyshev fits (to a tenth of an ulp,
-// computed with 200 bits). Where a result would overflow, or fall below the normal numbers, on the way to one that does
-// not, powers of two are multiplied in last, in two halves. References: Cody and Waite 1980 for the reductions; Tang
-// 1990 for log; Dekker 1971 for products in two parts.
+// Polynomials are Taylor series where the interval is small enough for that, else minimax fits (to half an ulp and
+// less, computed with 200 bits). Where a result would overflow, or fall below the normal numbers, on the way to one
+// that does not, powers of two are multiplied in last, in two halves. References: Cody and Waite 1980 for the
+// reductions; Tang 1990 for log; Dekker 1971 for products in two parts.
 #pragma once
 
 #include <ebb/engine/lanes/math.h>
@@ -30,13 +30,21 @@ struct Format<float> {
   static constexpr int kLift = 64;                       // e^kExpLow times 2^kLift is a normal number
   static constexpr float kOne = 10;                      // tanh is 1 from here on
   static constexpr float kAngle = 8192;                  // the largest that quarter turns are taken off of by parts
-  static constexpr float kTail = 14.6F;                  // the normal tail is 0 from here on
+  static constexpr float kTail = 13.29F;                 // x times the normal tail is no normal number from here on
   static constexpr std::array kHalfPi{0x1.92p+0F, 0x1.fb4p-12F, 0x1.444p-24F, 0x1.68cp-39F, 0x1.1a6264p-54F};
   static constexpr std::size_t kExpTerms = 6, kLogTerms = 4, kSinTerms = 4, kCosTerms = 4, kErfTerms = 12;
   static constexpr std::array kAtan{-0.333333069F, 0.19998183F, -0.142395327F, 0.105698288F, -0.0602630523F};
-  static constexpr std::array kTailFit{0.755285131F,   -0.607896658F,   0.38713738F,     -0.186521302F,
-                                       0.0603974414F,  -7.54527273e-3F, -3.48832826e-3F, 1.64608819e-3F,
-                                       1.69712478e-4F, -2.34046019e-4F, -5.24254626e-5F};
+  static constexpr std::array kHalfExp{1.0F,
+                                       -0.500000018216F,
+                                       0.12499998014F,
+                                       -0.0208330246004F,
+                                       0.00260426429257F,
+                                       -0.000261714283853F,
+                                       2.16199908904e-5F};
+  static constexpr std::array kTailOver{49.6179860040F, 43.2357625638F, 17.9921587861F, 3.96787060949F,
+                                        0.398947950252F};
+  static constexpr std::array kTailUnder{99.2359715147F, 165.650410220F, 118.535826133F,
+                                         46.0832507256F, 9.94670914087F, 1.0F};
 };
 
 template <>
@@ -48,20 +56,40 @@ struct Format<double> {
   static constexpr int kLift = 122;
   static constexpr double kOne = 20;
   static constexpr double kAngle = 1 << 20;
-  static constexpr double kTail = 39.5;
+  static constexpr double kTail = 37.66;
   static constexpr std::array kHalfPi{0x1.921fb544p+0, 0x1.0b4611a6p-34, 0x1.3198a2ep-69, 0x1.b839a252049c1p-104};
   static constexpr std::size_t kExpTerms = 12, kLogTerms = 11, kSinTerms = 8, kCosTerms = 8, kErfTerms = 21;
   static constexpr std::array kAtan{-0.33333333333333324,  0.19999999999997014,   -0.14285714285329708,
                                     0.11111111085322109,   -0.09090908059031191,  0.076922810999377433,
                                     -0.066662052599765262, 0.058768340046141607,  -0.05217312574061591,
                                     0.04499500728984032,   -0.033387824501211952, 0.015113765096600925};
-  static constexpr std::array kTailFit{
-      0.75528513041575148,   -0.60789664197189176,   0.38713740074221911,    -0.18652185795969381,
-      0.060396574890687965,  -7.5401889656082639e-3, -3.4796923620208922e-3, 1.6308184421763136e-3,
-      1.333442518716509e-4,  -2.3109482118101651e-4, -1.9078547665539692e-6, 3.5144197913941921e-5,
-      7.149674034716206e-7,  -5.9189528855161335e-6, -6.2505946406087636e-7, 1.019938768118178e-6,
-      2.6361014617832636e-7, -1.5444329754008877e-7, -7.6362212055757674e-8, 1.4712485024685243e-8,
-      1.3950083680528569e-8, 3.0469175279772778e-11, -9.8244531796909769e-10};
+  static constexpr std::array kHalfExp{1.0,
+                                       -0.50000000000000001527,
+                                       0.12500000000000044434,
+                                       -0.020833333333332707722,
+                                       0.0026041666666557546401,
+                                       -0.0002604166666737554258,
+                                       0.000021701388986578722,
+                                       -1.5500991743325415235e-6,
+                                       9.6880805939311446925e-8,
+                                       -5.3823482685242353262e-9,
+                                       2.6984734434796060016e-10,
+                                       -1.2204222576373262046e-11};
+  static constexpr std::array kTailOver{145496.74137325834998, 225238.4717328853091,  172509.17208679168786,
+                                        83940.918760264151913, 28316.395351021924843, 6839.3260214901715517,
+                                        1182.6103840608891769, 141.64577400440932958, 10.744313131265939908,
+                                        0.39894228040007898801};
+  static constexpr std::array kTailUnder{290993.4827465167139,
+                                         682656.15064346852976,
+                                         744202.40573595175224,
+                                         497734.4409059915027,
+                                         226852.29592191253899,
+                                         73889.174257252150912,
+                                         17496.701418866866861,
+                                         2991.296622134780896,
+                                         356.05330216486740386,
+                                         26.931999085630079269,
+                                         1.0};
 };
 
 }  // namespace ebb::EBB_ISA
@@ -89,6 +117,15 @@ struct PackMath<xsimd::batch<T, A>> {
     P y(c[N - 1]);
     for (std::size_t i = N - 1; i-- > 0;) y = y * x + P(c[i]);
     return y;
+  }
+  // The even powers and the odd ones, each in turns: of a large x, half as many roundings meet. `z` is x * x.
+  template <std::size_t N>
+  static P polynomial(const P& x, const P& z, const std::array<T, N>& c) {
+    P even(c[(N - 1) / 2 * 2]);
+    P odd(c[N / 2 * 2 - 1]);
+    for (std::size_t i = (N - 1) / 2 * 2; i > 0; i -= 2) even = even * z + P(c[i - 2]);
+    for (std::size_t i = N / 2 * 2 - 1; i > 1; i -= 2) odd = odd * z + P(c[i - 2]);
+    return even + x * odd;
   }
   // 1/n!, 1/(n + step)!, ...; by steps of 2 the signs are those of the sine and the cosine.
   template <std::size_t N>
@@ -353,10 +390,13 @@ struct PackMath<xsimd::batch<T, A>> {
 
   // --- the normal distribution ---------------------------------------------------------------------------------------
 
-  // e^(t^2/2) times the probability beyond t >= 0: falls from 1/2 as slowly as 1/t.
-  static P tail_ratio(const P& t) {
-    const P inverse = P(T(1)) / (t + P(T(4)));
-    return polynomial((t - P(T(4))) * inverse, F::kTailFit) * inverse;
+  // e^(t^2/2) times the probability beyond t >= 0 falls from 1/2 as slowly as 1/t: a ratio.
+  struct Ratio {
+    P over, under;
+  };
+  static Ratio tail_ratio(const P& t) {
+    const P z = t * t;
+    return {polynomial(t, z, F::kTailOver), polynomial(t, z, F::kTailUnder)};
   }
   static P erf(const P& x) {
     static constexpr auto kSeries = [] {  // erf(x) = x + x (c0 + c1 x^2 + ...)
@@ -373,7 +413,8 @@ struct PackMath<xsimd::batch<T, A>> {
     const P near = a + a * polynomial(a * a, kSeries);
     const M small = a < P(T(1));
     a = at_most(a, F::kTail);
-    const P far = P(T(1)) - P(T(2)) * exp(negate(a * a)) * tail_ratio(a * P(T(1.41421356237309504880L)));
+    const auto [over, under] = tail_ratio(a * P(T(1.41421356237309504880L)));
+    const P far = P(T(1)) - P(T(2)) * exp(negate(a * a)) * over / under;
     return select(small, near, far) | sign_of(x);
   }
   static P gelu(const P& x) {
@@ -381,11 +422,15 @@ struct PackMath<xsimd::batch<T, A>> {
     // a = high + low with a high part whose square is exact: the exponent of a tail needs more bits than a square has.
     const P high = real(bits(a) & U(~((Bits{1} << (F::kMantissa / 2 + 1)) - 1)));
     const P low = a - high;
-    const auto [n, r] = reduced_within(P(T(-0.5)) * high * high);
-    const P rest = P(T(-0.5)) * low * (a + high);
-    const P m = small_expm1(r + rest) + P(T(1));
-    const P tail = lowered(a * (m * tail_ratio(a)), lowering(n));
-    return select(x < P(T(0)), negate(tail), x - tail);
+    const P square = high * high;
+    // e^(-a^2/2) = 2^n e^(-w/2); where that is no normal number, the power's bits are those of 0.
+    constexpr T bias = kMagic + F::kBias;
+    const P biased = square * P(T(-0.5L * 1.4426950408889634L)) + P(bias);
+    const P n = biased - P(bias);
+    const P w = square + n * P(2 * F::kLn2High) + n * P(2 * F::kLn2Low) + low * (a + high);
+    const auto [over, under] = tail_ratio(a);
+    const P tail = a * polynomial(w, F::kHalfExp) * over / under * real(bits(biased) << F::kMantissa);
+    return at_least(x, T(-0.0)) - tail;
   }
 
   // --- powers --------------------------------------------------------------------------------------------------------
