@@ -141,6 +141,14 @@ struct PackMath<xsimd::batch<T, A>> {
     return c;
   }
 
+  // 2/first, 2/(first + 2), ...: log((1 + s) / (1 - s)) = 2 s + s^3 (2/3 + (2/5) s^2 + ...).
+  template <std::size_t N>
+  static constexpr std::array<T, N> atanh_series(std::size_t first) {
+    std::array<T, N> c{};
+    for (std::size_t i = 0; i < N; ++i) c[i] = T(2) / static_cast<T>(2 * i + first);
+    return c;
+  }
+
   // --- signs and integers --------------------------------------------------------------------------------------------
 
   static P sign_of(const P& x) { return x & P(T(-0.0)); }
@@ -269,11 +277,7 @@ struct PackMath<xsimd::batch<T, A>> {
   }
   // k ln 2 + log(1 + f) + c
   static P log_of(const P& k, const P& f, const P& c) {
-    static constexpr auto kSeries = [] {
-      std::array<T, F::kLogTerms> series{};
-      for (std::size_t i = 0; i < series.size(); ++i) series[i] = T(2) / static_cast<T>(2 * i + 3);
-      return series;
-    }();
+    static constexpr auto kSeries = atanh_series<F::kLogTerms>(3);
     const P s = f / (P(T(2)) + f);
     const P z = s * s;
     const P half = P(T(0.5)) * f * f;
@@ -464,11 +468,7 @@ struct PackMath<xsimd::batch<T, A>> {
     const P s = f / d;
     const Double product = two_product(s, d);
     const P s_low = (((f - product.high) - product.low) - s * (m - (d - one))) / d;
-    static constexpr auto kSeries = [] {
-      std::array<T, F::kLogTerms> series{};
-      for (std::size_t i = 0; i < series.size(); ++i) series[i] = T(2) / static_cast<T>(2 * i + 5);
-      return series;
-    }();
+    static constexpr auto kSeries = atanh_series<F::kLogTerms>(5);
     Double z = two_product(s, s);
     z.low = z.low + P(T(2)) * s * s_low;
     constexpr T third = T(2.0L / 3);
@@ -492,6 +492,20 @@ struct PackMath<xsimd::batch<T, A>> {
     const auto [n, r] = reduced(e.high);
     return scaled(small_expm1(r + e_low) + one, n);
   }
+  // a^y to 2^-30 and better, of doubles that were floats, a > 0: what is left is exact enough to round to a float, and
+  // no step leaves the range of doubles.
+  static P power_for_float(const P& a, const P& y) {
+    static constexpr auto kLog = atanh_series<6>(3);
+    static constexpr auto kExp = factorials<7>(2, 1);
+    const auto [k, m] = split(a);
+    const P s = (m - P(T(1))) / (m + P(T(1)));
+    const P z = s * s;
+    const P log = k * P(T(0.69314718055994530942L)) + s * (P(T(2)) + z * polynomial(z, kLog));
+    const P t = at_least(at_most(y * log, 100), -110);  // the largest float is e^88.7, the smallest e^-103.3
+    const P n = nearest(t * P(T(1.4426950408889634L)));
+    const P r = t - n * P(T(0.69314718055994530942L));
+    return (P(T(1)) + (r + r * r * polynomial(r, kExp))) * power_of_two(n);
+  }
   static P pow(const P& x, const P& y) {
     const P one(T(1)), zero(T(0));
     const P a = abs(x);
@@ -500,7 +514,7 @@ struct PackMath<xsimd::batch<T, A>> {
       const auto [a0, a1] = EBB_ISA::widened(a);
       const auto [y0, y1] = EBB_ISA::widened(y);
       using D = PackMath<xsimd::batch<double, A>>;
-      power = EBB_ISA::narrowed(D::exp(y0 * D::log(a0)), D::exp(y1 * D::log(a1)));
+      power = EBB_ISA::narrowed(D::power_for_float(a0, y0), D::power_for_float(a1, y1));
     } else {
       power = power_in_parts(a, y);
     }
