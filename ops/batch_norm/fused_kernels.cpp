@@ -1,8 +1,8 @@
 // Who works on what: parts of a tensor, and the threads they go to.
 //
-// A tensor that fits in the caches is cut by channels: no part needs another's statistics, and a
-// thread meets in its second pass the columns that its first one left in its cache. A large one is
-// cut by rows, which keeps each thread's reads sequential; the statistics of its chunks, whose
+// Where a channel's elements lie together, or are few, a tensor is cut by channels: no part needs another's statistics.
+// Long columns are cut by rows, which keeps each thread's reads sequential: threads that share rows fetch each other's
+// lines ahead, and find half the sets of their caches where a row is a power of two. The statistics of chunks, whose
 // bounds depend on the shape alone, are merged in order.
 #include <ebb/engine/lanes/isa.h>
 #include <ebb/engine/threads/pool.h>
@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <memory>
 
 namespace ebb::fused {
@@ -19,14 +20,13 @@ namespace {
 // Elements under which a fork costs more than it saves.
 constexpr std::int64_t kForkElements = 1 << 15;
 constexpr std::int64_t kMaxChunks = 16;
-constexpr std::int64_t kChunkElements = 1 << 16;
+constexpr std::int64_t kChunkElements = 1 << 15;
 // The longest run that is summed without a step into f64.
 constexpr std::int64_t kPiece = 4096;
-// From this size on an output is written past the caches and long columns are not cut: half of a large second-level
-// cache. (A step over 1 MiB gains 15-25 % from streaming; over less it loses.)
+constexpr std::int64_t kChunkRows = 64;
+// From this size on an output is written past the caches: half of a large second-level cache. (A step over 1 MiB gains
+// 15-25 % from streaming; over less it loses.)
 constexpr std::int64_t kLargeBytes = std::int64_t{1} << 20;
-// Columns shorter than this are cut at any size.
-constexpr std::int64_t kLongColumn = 1024;
 
 template <class T>
 const Lanes<T>& active_lanes() {
@@ -48,10 +48,12 @@ struct Plan {
     whole.u1 = shape.outer * whole.pieces;
     const std::int64_t elements = shape.elements();
     whole.stream = elements * size >= kLargeBytes;
-    by_channels =
-        shape.inner == 1 ? shape.channels >= 128 && (!whole.stream || shape.outer < kLongColumn) : shape.channels >= 16;
+    // To merge chunks costs by the channel: below half as many rows it is more than threads gain.
+    by_channels = shape.inner == 1 ? shape.channels >= 128 && 2 * shape.outer < shape.channels : shape.channels >= 16;
     whole.sequential = whole.stream && !by_channels;
-    chunks = by_channels ? 1 : std::clamp(std::min(elements / kChunkElements, whole.u1), std::int64_t{1}, kMaxChunks);
+    const std::int64_t longest = shape.inner == 1 ? shape.outer / kChunkRows : whole.u1;
+    chunks = by_channels ? 1 : std::clamp(std::min(elements / kChunkElements, longest), std::int64_t{1}, kMaxChunks);
+    chunks = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(chunks)));  // for 2 threads the same
     granule = shape.inner == 1 ? 64 / size : 1;
     tasks = elements < kForkElements ? 1 : by_channels ? (shape.channels + granule - 1) / granule : chunks;
   }
