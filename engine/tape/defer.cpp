@@ -3,13 +3,15 @@
 // Elementwise ops and reductions over large tensors are not run one by one: they join a loop over their shape, and the
 // loop runs when a value is asked for, or when a node comes that cannot join. What a sweep releases before that is
 // never written to memory at all, and what is rewound is never computed. What takes a few instructions to compute from
-// one tensor is not written either: later loops read that tensor and compute it again, until someone asks for the
+// one tensor or two is not written either: later loops read those and compute it again, until someone asks for the
 // value. Values are the same to the bit.
 #include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/loop/loop.h>
 #include <ebb/engine/loop/reduction.h>
+#include <ebb/engine/tape/structural.h>
 #include <ebb/engine/tape/tape.h>
 
+#include <algorithm>
 #include <array>
 
 namespace ebb {
@@ -17,8 +19,11 @@ namespace {
 
 constexpr std::int64_t kWorthwhile = 4096;      // elements from which on a loop is faster than its ops one by one
 constexpr std::size_t kNearBytes = 128 * 1024;  // what is smaller stays in the nearest caches: reading it costs least
-constexpr std::size_t kCheapSteps = 3;          // to compute again, where they read no more than the value would be
-constexpr double kCheapUlp = 0.5;               // what is rounded right is an instruction or two
+// To compute again: so many steps that read so many tensors of the value's size. One that is written and read once more
+// has moved as much, and often later loops read the two anyway.
+constexpr std::size_t kCheapSteps = 3, kCheapLarge = 2;
+constexpr std::int64_t kSmall = 8;  // a source is small beside a value so many times its size
+constexpr double kCheapUlp = 0.5;   // what is rounded right is an instruction or two
 
 }  // namespace
 
@@ -28,23 +33,31 @@ bool Tape::in_loop(NodeId id) const {
   return node.pending < pending_steps_.size() && pending_steps_[node.pending] == id;
 }
 
+// What a loop may read the node from; null if it has to compute it.
+const Tensor* Tape::at_hand(const Node& node) const {
+  const bool kept = node.presence == Presence::released && node.read_again;
+  if (node.presence == Presence::computed || (kept && node.value.has_buffer())) return &node.value;
+  if (node.presence == Presence::lazy || (kept && node.lazy != kNoNode)) return &lazies_[node.lazy];
+  return nullptr;
+}
+
 void Tape::demand(NodeId id, Demand& sum) const {
   const Node& node = nodes_[id];
   if (node.presence == Presence::pending) return;
-  if (node.presence == Presence::unstored || node.presence == Presence::released) {
-    if (in_loop(id)) return;
-    ++sum.steps;
-    for (std::size_t i = 0; i < node.inputs; ++i) demand(input(node, i), sum);
+  if (const Tensor* source = at_hand(node)) {
+    ++sum.sources;
+    sum.fits &= loop_->fits(source->shape());
     return;
   }
-  const Shape& shape = node.presence == Presence::lazy ? lazies_[node.lazy].shape() : node.value.shape();
-  ++sum.sources;
-  sum.fits &= loop_->fits(shape);
+  if (in_loop(id)) return;
+  ++sum.steps;
+  for (std::size_t i = 0; i < node.inputs; ++i) demand(input(node, i), sum);
 }
 
 // Adds the node to the open loop, if it is of a kind and size for it; runs the loop first if they do not go together.
 bool Tape::defer(Node& node, std::span<const NodeId> inputs, const Call& call) {
   const Row& row = *node.row;
+  if (&row == &kReshape) return defer_reshape(node, inputs[0]);
   const bool reduction = row.is_loop_reduction();
   if (anomaly_ || (!reduction && !row.is_step())) return false;
   const Shape shape = reduction ? nodes_[inputs[0]].value.shape() : node.value.shape();
@@ -97,10 +110,19 @@ bool Tape::defer(Node& node, std::span<const NodeId> inputs, const Call& call) {
   return true;
 }
 
+// What the open loop sums up it need not run for, to have another shape.
+bool Tape::defer_reshape(Node& node, NodeId of) {
+  const Node& in = nodes_[of];
+  if (in.presence != Presence::pending || in_loop(of)) return false;
+  node.pending = in.pending;
+  node.presence = Presence::pending;
+  pending_reshapes_.push_back(static_cast<NodeId>(nodes_.size()));
+  return true;
+}
+
 LoopOperand Tape::operand_of(NodeId id) const {
   Node& node = nodes_[id];
-  if (node.presence == Presence::lazy) return loop_->add_source(lazies_[node.lazy]);
-  if (node.presence == Presence::computed) return loop_->add_source(node.value);
+  if (const Tensor* source = at_hand(node)) return loop_->add_source(*source);
   if (!in_loop(id)) {
     const std::span<const NodeId> inputs(edges_.data() + node.first_input, node.inputs);
     node.pending = static_cast<std::uint32_t>(add_step(*node.row, inputs, node.value.dtype(), id).index);
@@ -127,11 +149,14 @@ void Tape::compute_again(NodeId id) const {
 }
 
 // True if a step of the open loop need not be kept. What it is computed again from must stay: a sweep may release what
-// it has recorded, but such a node is itself computed again where it is a step on the way.
+// it has recorded, of which small sources are kept for this; such a node is itself computed again where it is a step on
+// the way.
 bool Tape::cheap(NodeId id) const {
   const Tensor& value = nodes_[id].value;
   if (value.bytes() < kNearBytes || nodes_[id].pinned) return false;
   Demand sum;
+  std::array<NodeId, kCheapSteps * LaneCall::kMaxArity> kept;
+  std::size_t count = 0;
   const auto walk = [&](const auto& self, NodeId at) -> bool {
     const Node& node = nodes_[at];
     const bool step = node.row->is_step() && node.value.shape() == value.shape();
@@ -139,17 +164,20 @@ bool Tape::cheap(NodeId id) const {
     for (std::size_t i = 0; i < node.inputs; ++i) {
       const NodeId from = input(node, i);
       const Node& in = nodes_[from];
-      if (in.presence == Presence::computed || in.presence == Presence::lazy) {
-        const Tensor& source = in.presence == Presence::lazy ? lazies_[in.lazy] : in.value;
-        if (node.sweep != 0 && in.sweep != 0) return false;
-        if (source.numel() == value.numel() && ++sum.large > 1) return false;
+      if (const Tensor* source = at_hand(in)) {
+        if (source->numel() == value.numel() && ++sum.large > kCheapLarge) return false;
+        if (node.sweep == 0 || in.sweep == 0) continue;
+        if (source->numel() > value.numel() / kSmall) return false;
+        kept[count++] = from;
       } else if (in.presence == Presence::pending || !self(self, from)) {
         return false;
       }
     }
     return true;
   };
-  return walk(walk, id);
+  if (!walk(walk, id)) return false;
+  for (std::size_t i = 0; i < count; ++i) nodes_[kept[i]].read_again = true;
+  return true;
 }
 
 void Tape::flush(NodeId asked) const {
@@ -160,31 +188,42 @@ void Tape::flush(NodeId asked) const {
     if (waits(id) && id != asked && cheap(id)) nodes_[id].presence = Presence::unstored;
   }
   try {
-    for (std::size_t i = 0; i < pending_steps_.size() + pending_reductions_.size(); ++i) {
-      const bool step = i < pending_steps_.size();
-      const std::size_t k = step ? i : i - pending_steps_.size();
-      const NodeId id = step ? pending_steps_[k] : pending_reductions_[k];
-      Tensor& value = nodes_[id].value;
-      if (waits(id)) value = Tensor::empty(value.shape(), value.dtype());
-      std::byte* const place = waits(id) ? value.mutable_raw() : nullptr;
-      step ? loop_->store(k, place) : loop_->store_reduction(k, place);
+    for (std::size_t k = 0; k < pending_steps_.size(); ++k) {
+      Tensor& value = nodes_[pending_steps_[k]].value;
+      if (waits(pending_steps_[k])) value = Tensor::empty(value.shape(), value.dtype());
+      loop_->store(k, waits(pending_steps_[k]) ? value.mutable_raw() : nullptr);
     }
+    for (std::size_t k = 0; k < pending_reductions_.size(); ++k) store_reduction(k);
     loop_->run();
   } catch (...) {
-    for (const auto* list : {&pending_steps_, &pending_reductions_}) {
+    for (const auto* list : {&pending_steps_, &pending_reductions_, &pending_reshapes_}) {
       for (NodeId id : *list) {
         if (waits(id)) nodes_[id].value.drop_buffer();
       }
     }
     throw;
   }
-  for (auto* list : {&pending_steps_, &pending_reductions_}) {
+  for (auto* list : {&pending_steps_, &pending_reductions_, &pending_reshapes_}) {
     for (NodeId id : *list) {
       if (waits(id)) nodes_[id].presence = Presence::computed;
     }
     list->clear();
   }
   loop_->clear();
+}
+
+// Memory for what waits for reduction k: itself, unless it was released, and its reshapes.
+void Tape::store_reduction(std::size_t k) const {
+  const NodeId id = pending_reductions_[k];
+  const auto waits = [&](NodeId node) { return nodes_[node].presence == Presence::pending; };
+  const auto is_of_it = [&](NodeId reshape) { return nodes_[reshape].pending == k && waits(reshape); };
+  if (!waits(id) && std::ranges::none_of(pending_reshapes_, is_of_it)) return loop_->store_reduction(k, nullptr);
+  Tensor value = Tensor::empty(nodes_[id].value.shape(), nodes_[id].value.dtype());
+  loop_->store_reduction(k, value.mutable_raw());
+  for (NodeId reshape : pending_reshapes_) {
+    if (is_of_it(reshape)) nodes_[reshape].value = value.reshaped(nodes_[reshape].value.shape());
+  }
+  if (waits(id)) nodes_[id].value = std::move(value);
 }
 
 }  // namespace ebb

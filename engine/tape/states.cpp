@@ -134,6 +134,7 @@ void Tape::cut(const Mark& mark) {
   for (; !pending_reductions_.empty() && pending_reductions_.back() >= end; pending_reductions_.pop_back()) {
     loop_->pop_reduction();
   }
+  while (!pending_reshapes_.empty() && pending_reshapes_.back() >= end) pending_reshapes_.pop_back();
   // Steps that compute an older node again came for the sake of the node after them.
   const auto first = std::ranges::find_if(pending_steps_, [&](NodeId id) { return id >= end; });
   const std::size_t left = static_cast<std::size_t>(first - pending_steps_.begin());

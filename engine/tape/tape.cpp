@@ -367,8 +367,10 @@ void Tape::release(NodeId id) {
   if (node.presence == Presence::traced || node.presence == Presence::released) return;
   if (node.pinned) return;
   if (node.row == &kConstant || node.row == &kLeaf) return;
-  if (node.lazy != kNoNode) lazies_[node.lazy].drop_buffer();
-  node.value.drop_buffer();
+  if (!node.read_again) {
+    if (node.lazy != kNoNode) lazies_[node.lazy].drop_buffer();
+    node.value.drop_buffer();
+  }
   node.presence = Presence::released;
 }
 

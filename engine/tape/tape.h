@@ -54,6 +54,7 @@ struct Node {
   Presence presence = Presence::traced;
   bool named = false;         // bears at least one name
   bool pinned = false;        // a State waits for its value
+  bool read_again = false;    // small, and what is unstored is computed from it: its memory stays when it is released
   bool accumulation = false;  // adds up contributions to the cotangent of `origin`
   std::string_view step;      // "1" .. "9", or what the author of the composition chose
   Location where;             // the user's line
@@ -319,6 +320,9 @@ class Tape {
     bool fits = true;
   };
   bool in_loop(NodeId id) const;
+  const Tensor* at_hand(const Node& node) const;
+  bool defer_reshape(Node& node, NodeId of);
+  void store_reduction(std::size_t k) const;
   void demand(NodeId id, Demand& sum) const;
   bool cheap(NodeId id) const;
   LoopOperand operand_of(NodeId id) const;
@@ -354,7 +358,8 @@ class Tape {
   mutable std::unique_ptr<Loop> loop_;
   mutable CachedVector<NodeId> pending_steps_;
   mutable CachedVector<NodeId> pending_reductions_;
-  mutable Chunked<Tensor> lazies_;  // sources of lazy broadcasts
+  mutable CachedVector<NodeId> pending_reshapes_;  // of reductions, whose number in the loop is their `pending`
+  mutable Chunked<Tensor> lazies_;                 // sources of lazy broadcasts
   CachedVector<NodeId> edges_;
   Chunked<Attr, 128> attrs_;
   Chunked<NameEntry> names_;

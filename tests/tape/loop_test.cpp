@@ -41,6 +41,7 @@ TEST(Loop, WhatIsCheapToComputeAgainIsNotStored) {
   Tape tape;
   const Var x = tape.leaf(wave());
   const Var other = tape.leaf(wave());
+  const Var third = tape.leaf(wave());
   reset_peak_memory();
   const std::size_t before = memory_report().live;
   const Var centred = x - 1.0;
@@ -51,12 +52,13 @@ TEST(Loop, WhatIsCheapToComputeAgainIsNotStored) {
   for (const Var& v : {centred, squares}) EXPECT_EQ(presence(v), Presence::unstored);
   verify(tape);
   const Var curve = tanh(centred);  // many instructions
-  const Var product = x * other;    // reads more than its value would be
+  const Var product = x * other;    // to read two moves as much as to write one and read it
+  const Var three = product * third;
   const Var scaled = centred * 3.0;
-  const Var most = max(scaled * curve + product);
+  const Var most = max(scaled * curve + three);
   most.value();
-  for (const Var& v : {curve, product}) EXPECT_EQ(presence(v), Presence::computed);
-  for (const Var& v : {centred, scaled}) EXPECT_EQ(presence(v), Presence::unstored);
+  for (const Var& v : {curve, three}) EXPECT_EQ(presence(v), Presence::computed);
+  for (const Var& v : {centred, scaled, product}) EXPECT_EQ(presence(v), Presence::unstored);
   for (const std::size_t i : {0, 9, 4242}) {
     EXPECT_EQ(scaled.value().data<float>()[i], (x.value().data<float>()[i] - 1) * 3);
     EXPECT_EQ(centred.value().data<float>()[i], x.value().data<float>()[i] - 1);
@@ -83,6 +85,44 @@ TEST(Loop, WhatASweepReleasesIsComputedAgainForWhatItDoesNot) {
     EXPECT_TRUE(identical(dx.value(), want));
     verify(tape);
     EXPECT_TRUE(identical((dx - x).value(), (tape.leaf(want) - x).value()));
+  }
+}
+
+// The gradients of parameters are sums with another shape: one loop has them all, and nothing of x's size is written.
+TEST(Loop, AReshapedSumWaitsWithIt) {
+  std::vector<Tensor> want;
+  for (const bool keep : {true, false}) {
+    Tape tape;
+    const Var x = tape.leaf(wave().reshaped({4, 64, 256}));
+    const Var scale = tape.leaf(wave(64)), shift = tape.leaf(wave(64));
+    const Var y = reshape(scale, {64, 1}) * x + reshape(shift, {64, 1});
+    const Var ct = tape.leaf(wave().reshaped({4, 64, 256}));
+    y.value();
+    reset_peak_memory();
+    const std::size_t before = memory_report().live;
+    const Vars gradients = pullback(y, ct, {scale, shift}, {.keep = keep});
+    for (const Var& v : gradients) EXPECT_EQ(presence(v), Presence::pending);
+    const Var again = reshape(gradients[0], {8, 8});
+    EXPECT_EQ(presence(again), Presence::pending);
+    const Tape::Mark mark = tape.mark();
+    reshape(gradients[0], {4, 16});
+    tape.rewind(mark);
+    verify(tape);
+    const Tensor first = gradients[0].value();
+    EXPECT_EQ(presence(gradients[1]), Presence::computed);
+    EXPECT_LT(memory_report().peak, before + kBytes / 2);
+    EXPECT_TRUE(identical(again.value(), first.reshaped({8, 8})));
+    if (keep) {
+      want = {first, gradients[1].value()};
+      Tape single;
+      single.set_anomaly(true);
+      const Var product = single.leaf(x.value()) * single.leaf(ct.value());
+      EXPECT_TRUE(identical(sum(product, {0, 2}).value(), first));
+    } else {
+      EXPECT_TRUE(identical(first, want[0]));
+      EXPECT_TRUE(identical(gradients[1].value(), want[1]));
+    }
+    verify(tape);
   }
 }
 
