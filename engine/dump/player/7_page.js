@@ -113,11 +113,11 @@ function overview() {
         if (gradient) rows.push([step, nameElement(gradient.name, true), formulaElement(sumText(gradient)), "", "", ""]);
       } else {
         for (const given of one.given) {
-          const held = nodes.get(given.held);
-          const incoming = gradientOf(one.home, one.sweep);
-          const passed = given.factors.length === 0 && incoming?.node === given.held;
+          const held = nodes.get(given.node);
+          const incoming = gradientOf(given.of, one.sweep);
+          const passed = passes(given) && incoming?.node === given.node;
           rows.push([step, nameElement(given.name, true), formulaElement(passed ? incoming.name : held?.formula || ""),
-            element("span", { children: [derivative(one.home, given.target), document.createTextNode(" = "), formulaElement(product(given.factors) || "1")] }),
+            element("span", { children: [derivative(given), document.createTextNode(" = "), formulaElement(given.local)] }),
             held ? `${held.dtype}${shapeText(held.shape)}` : "", nodes.get(one.home).where || ""]);
         }
       }
