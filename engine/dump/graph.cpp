@@ -239,6 +239,7 @@ GraphNode Traversal::make_node(NodeId id) const {
   out.dtype = node.value.dtype();
   out.bytes = static_cast<std::size_t>(out.shape.numel()) * size_of(out.dtype);
   out.flops = flops(tape_, id);
+  if (options_.times) out.seconds = time_of(tape_, id);
   out.uses = labels_.uses(id);
   out.presence = node.presence;
   out.where = place(node.where);

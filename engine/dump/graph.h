@@ -122,7 +122,8 @@ struct GraphNode {
   DType dtype = DType::f32;
   std::size_t bytes = 0;
   double flops = 0;
-  std::size_t uses = 0;  // by how many inputs, on the whole tape
+  std::optional<double> seconds;  // that it takes by itself, if asked for
+  std::size_t uses = 0;           // by how many inputs, on the whole tape
   Presence presence = Presence::computed;
   std::string where;  // `train.cpp:41`
   std::optional<ValueSummary> value;
@@ -130,6 +131,7 @@ struct GraphNode {
   std::vector<GraphPullback> pullbacks;          // by sweep, as the sweep recorded them
   std::vector<GraphContribution> contributions;  // by sweep; none of a part, whose own are those of what spells it out
   std::vector<GraphSentence> why;                // it has this shape, and several ways to go
+  std::string derivative;                        // that made it, of a contribution: `∂xhat/∂xmu = ivar`
   std::string message;                           // of the error, if it failed
   std::size_t repeats = 1;                       // how many equal ones in a row it is shown for
   std::size_t stands_for = 1;                    // how many nodes; of a scope drawn as one, those inside
@@ -148,6 +150,7 @@ struct GraphAlias {
   std::size_t scope = 0;
   std::uint32_t sweep = 0;
   std::string where;
+  std::string derivative;  // `∂out/∂gammax = 1`
 };
 
 struct GraphEdge {
@@ -236,6 +239,14 @@ Graph describe(const Tape& tape, const DumpOptions& options = {});
 /// What the value of a node is like, with its elements if there are at most `full`; nothing if it has no value. A
 /// broadcast that nobody has needed in full is not computed for it.
 std::optional<ValueSummary> summarise(const Tape& tape, NodeId id, std::int64_t full);
+
+/// The seconds that a node takes when it is called by itself: the median of several runs. Nothing of a node without a
+/// value, or without an input that is a tensor.
+std::optional<double> time_of(const Tape& tape, NodeId id);
+/// `850 ns`, `1.2 ms`.
+std::string duration(double seconds);
+/// `48 B, 6 flops`, and the time if it was asked for.
+std::string cost_of(const GraphNode& node);
 
 /// The elements, as rows; of a large tensor `100 values: min 1, mean 1.02, max 3, deviation 0.2, 1 not finite`.
 std::string to_string(const ValueSummary& value);

@@ -116,6 +116,7 @@ class Explainer {
       std::ranges::stable_sort(node.contributions, {}, &GraphContribution::sweep);
       node.why = forward(node);
     }
+    name_derivatives();
   }
 
  private:
@@ -130,6 +131,7 @@ class Explainer {
   };
 
   void index();
+  void name_derivatives();
   const GraphNode* node(NodeId id) const {
     const std::size_t i = id == kNoNode ? kNoIndex : graph_.index_of(id);
     return i == kNoIndex ? nullptr : &graph_.nodes[i];
@@ -178,10 +180,36 @@ void Explainer::index() {
   }
 }
 
+// Where a contribution stands in a line of its own, under the name that it has there.
+void Explainer::name_derivatives() {
+  const auto called = [&](NodeId id) {
+    const std::string text = spelled(id).text;
+    return text.find(' ') == std::string::npos ? text : "(" + text + ")";
+  };
+  const auto add = [](std::string& to, const std::string& text) { to += (to.empty() ? "" : ", ") + text; };
+  std::map<std::pair<NodeId, std::string>, GraphAlias*> aliases;
+  for (GraphAlias& alias : graph_.aliases) aliases[{alias.node, alias.name}] = &alias;
+  for (const GraphNode& node : graph_.nodes) {
+    for (const GraphContribution& given : node.contributions) {
+      const bool multiplies = !detail::mentions_cotangent(given.local);
+      const std::string text = fmt::format("∂{}/∂{}{} = {}", called(given.of), called(given.target),
+                                           multiplies ? "" : " ct", given.local.text());
+      const std::size_t held = graph_.index_of(given.node);
+      if (const auto alias = aliases.find({given.node, given.name}); alias != aliases.end()) {
+        add(alias->second->derivative, text);
+      } else if (held != kNoIndex && graph_.nodes[held].sweep == given.sweep &&
+                 graph_.nodes[held].role == Role::backward) {
+        add(graph_.nodes[held].derivative, text);
+      }
+    }
+  }
+}
+
 GraphSentence Explainer::ways(NodeId id) const {
   const std::vector<NodeId>& all = readers(id);
   GraphSentence out;
-  for (std::size_t i = 0; i < all.size() && (i + 1 < kListed || all.size() == kListed); ++i) out.push_back(name(all[i]));
+  for (std::size_t i = 0; i < all.size() && (i + 1 < kListed || all.size() == kListed); ++i)
+    out.push_back(name(all[i]));
   if (out.size() < all.size()) out.push_back(text(fmt::format("{} more", all.size() - out.size())));
   return listed(out);
 }
@@ -190,7 +218,8 @@ std::vector<GraphSentence> Explainer::forward(const GraphNode& home) const {
   if (home.role == Role::failed) return {{text("Recording stopped here: "), code(home.message)}};
   if (home.role == Role::seed) {
     if (home.cotangent_of == kNoNode) return {{text("Given: a cotangent, with which the backward pass begins.")}};
-    return {{text("Given: the cotangent of "), name(home.cotangent_of), text(", with which the backward pass begins.")}};
+    return {
+        {text("Given: the cotangent of "), name(home.cotangent_of), text(", with which the backward pass begins.")}};
   }
   if (home.sweep != 0 || home.role == Role::constant || home.role == Role::scope) return {};
   std::vector<GraphSentence> out;
@@ -214,9 +243,10 @@ std::vector<GraphSentence> Explainer::forward(const GraphNode& home) const {
       for (const NodeId id : inputs) {
         const GraphNode* input = node(id);
         if (!input || input->role == Role::constant || !broadcasts(*part, *input)) continue;
-        out.push_back({spelled(id), text(" has shape "), code(to_string(input->shape)),
-                       text(fmt::format(": it is repeated {} to meet ", along(repeated_axes(input->shape, part->shape)))),
-                       code(to_string(part->shape)), text(".")});
+        out.push_back(
+            {spelled(id), text(" has shape "), code(to_string(input->shape)),
+             text(fmt::format(": it is repeated {} to meet ", along(repeated_axes(input->shape, part->shape)))),
+             code(to_string(part->shape)), text(".")});
       }
     } else if (part->kind == Kind::contraction) {
       out.push_back({text("Each element of "), code(to_string(part->shape)), text(" is a sum of products.")});
@@ -287,10 +317,10 @@ std::vector<GraphSentence> Explainer::backward(const GraphContribution& given, c
   } else if (detail::mentions_cotangent(given.local)) {
     GraphSentence rules;
     for (const Link& link : way.links) rules.push_back(code(link.node->op));
-    out.push_back(sentence({{text("Chain rule: the rule of ")},
-                            listed(rules),
-                            {text(" takes the cotangent ct, which is "), from, text(", to "),
-                             formula(given.local.text()), text(".")}}));
+    out.push_back(sentence(
+        {{text("Chain rule: the rule of ")},
+         listed(rules),
+         {text(" takes the cotangent ct, which is "), from, text(", to "), formula(given.local.text()), text(".")}}));
   } else {
     out.push_back({text("Chain rule: "), what, text(" is "), from, text(" times the derivative of "), of, text(" by "),
                    to, text(", which is "), formula(given.local.text()), text(".")});
@@ -329,12 +359,12 @@ GraphSentence Explainer::sum(const GraphNode& of, const GraphGradient& gradient)
   } else {
     terms.push_back(text(fmt::format("{} of them", n)));
   }
-  return sentence({out,
-                   {text(". A change of "), name(of.id),
-                    text(" moves the result through each of them, so the contributions add: "),
-                    cotangent(gradient.name), text(" is the sum of ")},
-                   listed(terms),
-                   {text(".")}});
+  return sentence(
+      {out,
+       {text(". A change of "), name(of.id), text(" moves the result through each of them, so the contributions add: "),
+        cotangent(gradient.name), text(" is the sum of ")},
+       listed(terms),
+       {text(".")}});
 }
 
 }  // namespace

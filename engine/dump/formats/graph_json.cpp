@@ -166,6 +166,7 @@ void node(Json& json, const Graph& graph, const GraphNode& node) {
   }
   list(json, "shape", node.shape);
   json.member("dtype", ebb::name(node.dtype)).member("bytes", node.bytes).member("flops", node.flops);
+  if (node.seconds) json.member("seconds", *node.seconds);
   json.member("uses", node.uses).member("presence", name(node.presence));
   text(json, "where", node.where);
   if (node.value) value(json.key("value"), *node.value);

@@ -236,6 +236,7 @@ void Document::facts(const GraphNode& node) {
     text = code(node.op);
   }
   if (const std::string type = type_of(node); !type.empty()) text += ", " + code(type);
+  if (const std::string cost = cost_of(node); !cost.empty()) text += ", " + cost;
   if (options_.source_lines && !node.where.empty()) text += ", " + code(node.where);
   paragraph(text + ".");
 }

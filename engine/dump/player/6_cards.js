@@ -41,7 +41,7 @@ const whole = (x) => (Object.is(x, -0) ? "-0" : String(x));
 function pretty(text) {
   return text.split(/(`[^`]*`)/).map((part) =>
     part.startsWith("`") ? part : part.replace(/(^| )\* /g, "$1× ").replace(/ - /g, " − ").replace(/\bsqrt\(/g, "√(")
-      .replace(/(^|[(,] ?)-/g, "$1−")).join("");
+      .replace(/(^|[(,=] ?)-/g, "$1−")).join("");
 }
 
 const cotangentNames = new Set(graph.nodes.filter((n) => n.sweep > 0 || n.role === "seed").flatMap((n) => n.names || (n.name ? [n.name] : [])));
@@ -219,9 +219,19 @@ function card(title, reasons, flow, where) {
         class: "why",
         children: [title, ...reasons.map(sentence), where ? element("p", { class: "where", text: where }) : null],
       }),
-      element("div", { class: "flow", children: flow }),
+      element("div", { class: "flow", children: withOperators(flow) }),
     ],
   });
+}
+
+// An operator begins a line with what it is applied to, and never ends one.
+function withOperators(flow) {
+  const out = [];
+  for (let i = 0; i < flow.length; ++i) {
+    const leads = flow[i].classList.contains("operator") && i + 1 < flow.length;
+    out.push(leads ? element("div", { class: "term", children: [flow[i], flow[++i]] }) : flow[i]);
+  }
+  return out;
 }
 
 function equation(left, right, backward = false) {
@@ -287,7 +297,7 @@ function localMatrix(one) {
 }
 
 // A part has no name: it is called by its formula.
-const called = (id) => (nodes.get(id)?.folded_into == null ? label(id) : `(${pretty(nodes.get(id).formula)})`);
+const called = (id) => (nodes.get(id)?.folded_into == null ? label(id) : pretty(nodes.get(id).formula).replace(/^.* .*$/, "($&)"));
 const derivative = ({ of, target }) => element("span", { class: "derivative", text: `∂${called(of)} / ∂${called(target)}` });
 
 const derivativeIs = (one) => element("span", {
