@@ -30,7 +30,7 @@ std::optional<double> time_of(const Tape& tape, NodeId id) {
   for (std::size_t i = 0; i < node.inputs; ++i) {
     const NodeId in = tape.input(node, i);
     if (!readable(tape.node(in))) return {};
-    const Tensor value = tape.value(in);
+    const Tensor& value = tape.value(in);
     // A literal stays one; but of nothing else could a tape know its type.
     const bool last = i + 1 == static_cast<std::size_t>(node.inputs);
     if (tape.node(in).row == &kConstant && is_floating(value.dtype()) && (leaf || !last)) {
