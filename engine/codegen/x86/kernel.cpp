@@ -8,6 +8,8 @@
 #ifdef EBB_HAS_ASMJIT
 #include <ebb/engine/codegen/x86/values.h>
 
+#include <algorithm>
+
 namespace ebb::codegen {
 namespace {
 
@@ -35,7 +37,7 @@ class Walks : Values {
     begin_packs();
     single_.resize(spec_.inputs.size());
     for (std::size_t k = 0; k < spec_.inputs.size(); ++k) {
-      if (!spec_.inputs[k].moves && !spec_.inputs[k].per_row && may_hold()) single_[k] = broadcast(x86::ptr(in_[k]));
+      if (!spec_.inputs[k].moves && !spec_.inputs[k].per_row && may_hold()) single_[k] = single(k, in_[k]);
     }
     if (spec_.walk == KernelSpec::Walk::columns) {
       columns();
@@ -56,6 +58,9 @@ class Walks : Values {
   }
   Mem in_step(std::size_t k) const { return x86::ptr(call_, at(offsetof(Piece, in_step), k), 8); }
 
+  // Packs side by side hide the waits of short formulas; a long one has enough to do by itself.
+  bool worth_copies(int copies) const { return static_cast<std::size_t>(copies) * spec_.formula.size() <= 160; }
+
   // --- rows and runs -------------------------------------------------------------------------------------------------
 
   // Some rows side by side, so that one's sums do not wait for the additions before them; the rest of them one by one.
@@ -67,7 +72,7 @@ class Walks : Values {
     int each = static_cast<int>(spec_.accumulators.size()) * units_;
     for (const auto& input : spec_.inputs) each += !input.moves && input.per_row ? 1 : 0;
     int beside = !runs ? 1 : units_ == 1 ? 4 : units_ == 2 ? 2 : 1;
-    while (beside > 1 && beside * each > free) beside /= 2;
+    while (beside > 1 && (beside * each > free || !worth_copies(beside))) beside /= 2;
     const Gp begin = cc_.newIntPtr();
     cc_.xor_(begin.r32(), begin.r32());
     row_in_ = in_;
@@ -102,7 +107,7 @@ class Walks : Values {
     for (std::size_t k = 0; k < spec_.inputs.size(); ++k) {
       if (spec_.inputs[k].moves || !spec_.inputs[k].per_row) continue;
       for (int row = 0; row < count; ++row) {
-        of_row_[k].push_back(broadcast(x86::ptr(row_in_[k])));
+        of_row_[k].push_back(single(k, row_in_[k]));
         cc_.add(row_in_[k], in_step(k));
       }
     }
@@ -111,7 +116,7 @@ class Walks : Values {
       const std::size_t r = static_cast<std::size_t>(row);
       return Place{along,
                    across[r],
-                   unit * bytes_,
+                   unit * width_,
                    r * static_cast<std::size_t>(units_) + static_cast<std::size_t>(unit % units_),
                    r,
                    nullptr,
@@ -120,9 +125,10 @@ class Walks : Values {
     };
     if (runs) begin_runs(count, place);
     const auto advance = [&](int packs) {
-      for (const Gp& of : across) cc_.add(of, packs * bytes_);
+      for (const Gp& of : across) cc_.add(of, packs * width_);
     };
-    const int unrolled = most > 1 ? 4 / most : 4 / units_;
+    int unrolled = most > 1 ? 4 / most : 4 / units_;
+    while (unrolled > 1 && !worth_copies(most * unrolled)) unrolled /= 2;
     const auto step = [&](int units) {
       for (int u = 0; u < units * units_; ++u) {
         for (int row = 0; row < count; ++row) one(place(row, u));
@@ -131,9 +137,9 @@ class Walks : Values {
     };
     if (unrolled > 1) {
       const Gp end_unrolled = whole(n_, units_ * width_ * unrolled);
-      loop(along, end_unrolled, unrolled * units_ * bytes_, [&] { step(unrolled); });
+      loop(along, end_unrolled, unrolled * units_ * width_, [&] { step(unrolled); });
     }
-    loop(along, end, units_ * bytes_, [&] { step(1); });
+    loop(along, end, units_ * width_, [&] { step(1); });
     const Label done = cc_.newLabel();
     cc_.test(over, over);
     cc_.jz(done);
@@ -191,7 +197,7 @@ class Walks : Values {
         const Vec there = lanes(over, last, u * width_);
         for (int row = 0; row < count; ++row) {
           const std::size_t r = static_cast<std::size_t>(row);
-          one({at, rows[r], u * bytes_, accumulator_of(row, u), r, last ? nullptr : &there, &there, true});
+          one({at, rows[r], u * width_, accumulator_of(row, u), r, last ? nullptr : &there, &there, true});
         }
       }
     };
@@ -199,7 +205,6 @@ class Walks : Values {
     cc_.jl(few);
     const Gp back = copy(over);
     cc_.sub(back, static_cast<int>(kPartials));
-    cc_.imul(back, back, size_);
     const auto before = [&](const Gp& at) {
       const Gp to = copy(at);
       cc_.add(to, back);
@@ -219,8 +224,8 @@ class Walks : Values {
   void move_accumulators(const Gp* along, bool out) {
     for (std::size_t k = 0; k < accumulator_.size(); ++k) {
       for (std::size_t u = 0; u < accumulator_[k].size(); ++u) {
-        const std::int32_t disp = static_cast<std::int32_t>(u) * bytes_;
-        const Mem memory = along ? x86::ptr(kept_[k], *along, 0, disp) : x86::ptr(kept_[k], disp);
+        const int unit = static_cast<int>(u);
+        const Mem memory = along ? element(kept_[k], *along, unit * width_) : x86::ptr(kept_[k], unit * bytes_);
         out ? store(memory, accumulator_[k][u], nullptr, false) : load(accumulator_[k][u], memory, nullptr);
       }
     }
@@ -234,7 +239,7 @@ class Walks : Values {
     const std::size_t free = static_cast<std::size_t>((wide_ ? 32 : 16) - 5 - held_);
     const std::size_t each = spec_.accumulators.size() + of_columns;
     std::size_t tile = wide_ ? 4 : 2;
-    while (tile > 1 && tile * each > free) tile /= 2;
+    while (tile > 1 && (tile * each > free || !worth_copies(static_cast<int>(tile)))) tile /= 2;
     const bool hold_columns = tile * each <= free;
 
     const Gp along = cc_.newIntPtr();
@@ -243,8 +248,8 @@ class Walks : Values {
     const Gp end = whole(n_, width_);
     const Gp over = rest(n_, width_);
     const Vec tail = lanes(over, false, 0);
-    loop(along, end_tile, static_cast<int>(tile) * bytes_, [&] { columns_tile(along, tile, nullptr, hold_columns); });
-    if (tile > 1) loop(along, end, bytes_, [&] { columns_tile(along, 1, nullptr, hold_columns); });
+    loop(along, end_tile, static_cast<int>(tile) * width_, [&] { columns_tile(along, tile, nullptr, hold_columns); });
+    if (tile > 1) loop(along, end, width_, [&] { columns_tile(along, 1, nullptr, hold_columns); });
     const Label done = cc_.newLabel();
     cc_.test(over, over);
     cc_.jz(done);
@@ -258,13 +263,11 @@ class Walks : Values {
     for (std::size_t k = 0; hold && k < spec_.inputs.size(); ++k) {
       if (!is_column(k)) continue;
       for (std::size_t u = 0; u < tile; ++u) {
-        const x86::Vec reg = pack();
-        load(reg, x86::ptr(in_[k], along, 0, static_cast<std::int32_t>(u) * bytes_), tail);
-        column_[k].push_back(reg);
+        column_[k].push_back(several(k, along, static_cast<int>(u) * width_, tail));
       }
     }
     const auto place = [&](const Gp& across, std::size_t u) {
-      return Place{along, across, static_cast<int>(u) * bytes_, u, 0, tail, nullptr, true};
+      return Place{along, across, static_cast<int>(u) * width_, u, 0, tail, nullptr, true};
     };
     const Label go_on = cc_.newLabel(), ready = cc_.newLabel();
     cc_.cmp(x86::ptr(call_, static_cast<std::int32_t>(offsetof(Piece, fresh)), 8), 0);
@@ -291,12 +294,12 @@ class Walks : Values {
     cc_.bind(top);
     std::vector<std::size_t> of_row;
     for (std::size_t k = 0; k < in_.size(); ++k) {
-      if (spec_.inputs[k].moves || single_[k].isValid() || tile == 1) continue;
-      single_[k] = broadcast(x86::ptr(row_in_[k]));
+      if (spec_.inputs[k].moves || single_[k] || tile == 1) continue;
+      single_[k] = single(k, row_in_[k]);
       of_row.push_back(k);
     }
     for (std::size_t u = 0; u < tile; ++u) one(place(across, u));
-    for (const std::size_t k : of_row) single_[k] = {};
+    for (const std::size_t k : of_row) single_[k].reset();
     cc_.add(across, x86::ptr(call_, static_cast<std::int32_t>(offsetof(Piece, full_step)), 8));
     for (std::size_t k = 0; k < in_.size(); ++k) {
       if (!spec_.inputs[k].moves && spec_.inputs[k].per_row) cc_.add(row_in_[k], in_step(k));

@@ -7,7 +7,8 @@
 
 #include <asmjit/x86.h>
 
-#include <bit>
+#include <array>
+#include <cstring>
 #include <utility>
 
 namespace ebb::codegen {
@@ -34,7 +35,8 @@ class Packs {
   struct Vec {
     x86::Vec pack;
     x86::KReg mask;  // of a truth value or a tail, with AVX-512
-    bool held = false;
+    Gp count;        // of a tail: how many lanes it has from `first` on, without AVX-512
+    int first = 0;
   };
 
   Packs(asmjit::CodeHolder& code, DType dtype, bool wide)
@@ -69,12 +71,18 @@ class Packs {
     return to;
   }
   // Whether another register may be spent on what does not change.
-  bool may_hold() { return held_ < (wide_ ? 14 : 5) && ++held_ > 0; }
+  bool may_hold_another() const { return held_ < (wide_ ? 14 : 5); }
+  bool may_hold() { return may_hold_another() && ++held_ > 0; }
 
-  x86::Vec constant(std::uint64_t bits) {
+  const x86::Vec* held_constant(std::uint64_t bits) const {
     for (const auto& [known, reg] : constants_) {
-      if (known == bits) return reg;
+      if (known == bits) return &reg;
     }
+    return nullptr;
+  }
+  // In a register: one that holds it throughout while there are some, else one for this use.
+  x86::Vec constant(std::uint64_t bits) {
+    if (const x86::Vec* held = held_constant(bits)) return *held;
     const Mem memory = cc_.newConst(asmjit::ConstPoolScope::kLocal, &bits, static_cast<std::size_t>(size_));
     if (!may_hold()) return broadcast(memory);
     asmjit::BaseNode* const last = constants_at_;
@@ -85,11 +93,15 @@ class Packs {
     constants_.emplace_back(bits, reg);
     return reg;
   }
-  x86::Vec number(double value) {
-    return constant(f64_ ? std::bit_cast<std::uint64_t>(value)
-                         : std::bit_cast<std::uint32_t>(static_cast<float>(value)));
+  // As the last operand of an instruction, which may lie in memory.
+  asmjit::Operand constant_operand(std::uint64_t bits) {
+    if (held_constant(bits) || may_hold_another()) return constant(bits);
+    std::array<std::byte, 64> lanes{};
+    for (int at = 0; at < bytes_; at += size_) {
+      std::memcpy(lanes.data() + at, &bits, static_cast<std::size_t>(size_));
+    }
+    return cc_.newConst(asmjit::ConstPoolScope::kLocal, lanes.data(), static_cast<std::size_t>(bytes_));
   }
-  std::uint64_t sign() const { return f64_ ? std::uint64_t{1} << 63 : std::uint64_t{1} << 31; }
   std::uint64_t ones() const { return f64_ ? ~std::uint64_t{0} : std::uint64_t{0xffffffff}; }
 
   void load(const x86::Vec& to, const Mem& from, const Vec* lanes) {
@@ -115,6 +127,97 @@ class Packs {
     } else {
       put(Inst::kIdVmaskmovps, Inst::kIdVmaskmovpd, to, lanes->pack, from);
     }
+  }
+
+  // Booleans are a byte for each lane; a truth value is all ones in its lane, or its bit of a mask register.
+  Vec load_flags(const Mem& from, const Vec* lanes) {
+    Vec out;
+    const x86::Xmm bytes = cc_.newXmm();
+    if (wide_) {
+      if (lanes) {
+        cc_.k(lanes->mask).z().vmovdqu8(bytes, from);
+      } else if (f64_) {
+        cc_.vmovq(bytes, from);
+      } else {
+        cc_.vmovdqu(bytes, from);
+      }
+      out.mask = cc_.newKw();
+      cc_.vptestmb(out.mask, bytes, bytes);
+      return out;
+    }
+    if (lanes) {
+      const Gp all = cc_.newUInt64();
+      const asmjit::Label done = cc_.newLabel();
+      cc_.xor_(all.r32(), all.r32());
+      for (int i = 0; i < width_; ++i) {
+        cc_.cmp(lanes->count, lanes->first + i);
+        cc_.jle(done);
+        const Gp byte = cc_.newUInt64();
+        cc_.movzx(byte.r32(), byte_of(from, i));
+        if (i > 0) cc_.shl(byte, 8 * i);
+        cc_.or_(all, byte);
+      }
+      cc_.bind(done);
+      cc_.vmovq(bytes, all);
+    } else if (f64_) {
+      cc_.vmovd(bytes, from);
+    } else {
+      cc_.vmovq(bytes, from);
+    }
+    out.pack = pack();
+    put(Inst::kIdVpmovzxbd, Inst::kIdVpmovzxbq, out.pack, bytes);
+    put(Inst::kIdVpcmpgtd, Inst::kIdVpcmpgtq, out.pack, out.pack, constant(0));
+    return out;
+  }
+  Vec broadcast_flag(const Mem& from) {
+    Vec out;
+    const Gp flag = cc_.newUInt64();
+    cc_.movzx(flag.r32(), byte_of(from, 0));
+    cc_.neg(flag);
+    if (wide_) {
+      out.mask = cc_.newKw();
+      cc_.kmovw(out.mask, flag.r32());
+      return out;
+    }
+    const x86::Xmm low = cc_.newXmm();
+    cc_.vmovq(low, flag);
+    out.pack = pack();
+    cc_.vpbroadcastq(out.pack.ymm(), low);
+    return out;
+  }
+  void store_flags(const Mem& to, const Vec& from, const Vec* lanes) {
+    const x86::Xmm bytes = cc_.newXmm();
+    if (wide_) {
+      cc_.vpmovm2b(bytes, from.mask);
+      cc_.vpabsb(bytes, bytes);  // -1 is true
+      if (lanes) {
+        cc_.k(lanes->mask).vmovdqu8(to, bytes);
+      } else if (f64_) {
+        cc_.vmovq(to, bytes);
+      } else {
+        cc_.vmovdqu(to, bytes);
+      }
+      return;
+    }
+    cc_.vextracti128(bytes, from.pack.ymm(), 1);
+    cc_.vpackssdw(bytes, from.pack.xmm(), bytes);
+    cc_.vpacksswb(bytes, bytes, bytes);
+    if (f64_) cc_.vpacksswb(bytes, bytes, bytes);  // each was there twice
+    cc_.vpabsb(bytes, bytes);
+    if (!lanes) {
+      f64_ ? cc_.vmovd(to, bytes) : cc_.vmovq(to, bytes);
+      return;
+    }
+    const Gp all = cc_.newUInt64();
+    const asmjit::Label done = cc_.newLabel();
+    cc_.vmovq(all, bytes);
+    for (int i = 0; i < width_; ++i) {
+      cc_.cmp(lanes->count, lanes->first + i);
+      cc_.jle(done);
+      cc_.mov(byte_of(to, i), all.r8());
+      cc_.shr(all, 8);
+    }
+    cc_.bind(done);
   }
   void choose(const x86::Vec& to, const Vec& condition, const x86::Vec& yes, const x86::Vec& no) {
     if (wide_) {
@@ -142,11 +245,14 @@ class Packs {
         cc_.bzhi(bits, bits, amount);
       }
       if (first > 0) cc_.shr(bits, first);
+      if (f64_) cc_.and_(bits, 0xff);
       out.mask = cc_.newKw();
       cc_.kmovw(out.mask, bits);
       return out;
     }
     out.pack = pack();
+    out.count = count;
+    out.first = first;
     const Gp from = cc_.newIntPtr();
     cc_.mov(from, count);
     if (!last) cc_.neg(from);
@@ -173,34 +279,53 @@ class Packs {
       out.mask = cc_.newKw();
       if (op == Op::both) cc_.kandw(out.mask, a.mask, b.mask);
       if (op == Op::either) cc_.korw(out.mask, a.mask, b.mask);
-      if (op == Op::opposite) cc_.knotw(out.mask, a.mask);
+      if (op == Op::exclusive) cc_.kxorw(out.mask, a.mask, b.mask);
       return out;
     }
     out.pack = pack();
     if (op == Op::both) put(Inst::kIdVandps, Inst::kIdVandpd, out.pack, a.pack, b.pack);
     if (op == Op::either) put(Inst::kIdVorps, Inst::kIdVorpd, out.pack, a.pack, b.pack);
-    if (op == Op::opposite) put(Inst::kIdVxorps, Inst::kIdVxorpd, out.pack, a.pack, constant(ones()));
+    if (op == Op::exclusive) put(Inst::kIdVxorps, Inst::kIdVxorpd, out.pack, a.pack, b.pack);
+    return out;
+  }
+  Vec always() {
+    Vec out;
+    if (wide_) {
+      out.mask = cc_.newKw();
+      const Gp bits = cc_.newUInt32();
+      cc_.mov(bits, 0xffff);
+      cc_.kmovw(out.mask, bits);
+    } else {
+      out.pack = constant(ones());
+    }
     return out;
   }
 
   // --- addresses -----------------------------------------------------------------------------------------------------
+
+  // Element `index` + offset of a row: numbers of the packs' dtype, or booleans.
+  Mem element(const Gp& base, const Gp& index, int offset, bool flags = false) const {
+    return flags ? x86::ptr(base, index, 0, offset) : x86::ptr(base, index, f64_ ? 3 : 2, offset * size_);
+  }
+  static Mem byte_of(const Mem& memory, int offset) {
+    Mem byte = memory.cloneAdjusted(offset);
+    byte.setSize(1);
+    return byte;
+  }
 
   Gp copy(const Gp& from) {
     const Gp to = cc_.newIntPtr();
     cc_.mov(to, from);
     return to;
   }
-  // reg = (value / unit * unit) elements, in bytes
+  // value / unit * unit
   Gp whole(const Gp& value, int unit) {
-    const Gp reg = cc_.newIntPtr();
-    cc_.mov(reg, value);
+    const Gp reg = copy(value);
     cc_.and_(reg, -unit);
-    cc_.imul(reg, reg, size_);
     return reg;
   }
   Gp rest(const Gp& value, int unit) {
-    const Gp reg = cc_.newIntPtr();
-    cc_.mov(reg, value);
+    const Gp reg = copy(value);
     cc_.and_(reg, unit - 1);
     return reg;
   }
