@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <functional>
 
 #include "demo/console.h"
 #include "demo/files.h"
@@ -29,6 +30,8 @@ struct Arguments {
   std::uint64_t seed = 2015;
   int epochs = 200;
   std::string out = "out";
+  bool compiled = false;
+  Setting setting = Setting::relaxed;
 };
 
 constexpr double kLearningRates[] = {0.1, 0.3, 1.0};
@@ -42,14 +45,15 @@ constexpr const char* kNormedColor = "#1f5fa8";
 // One network on its way through the experiment.
 class Learner {
  public:
-  Learner(bool normed, double lr, std::uint64_t seed)
-      : net_(demo::network(normed, seed)), sgd_(net_.parameters(), {.lr = lr}) {}
+  Learner(bool normed, double lr, const Arguments& arguments)
+      : net_(demo::network(normed, arguments.seed)),
+        sgd_(net_.parameters(), {.lr = lr}),
+        compiled_(arguments.compiled),
+        program_([this](const Var& x, const Var& labels) { learn(x, labels); }, {arguments.setting}) {}
 
   void step(const nn::Dataset& batch) {
-    tape_.step([&] {
-      const Var loss = cross_entropy(net_(tape_.leaf(batch.x, "x")), tape_.leaf(batch.labels, "labels"));
-      sgd_.step(grad(loss, sgd_.parameters()));
-    });
+    if (compiled_) return program_(batch.x, batch.labels);
+    tape_.step([&] { learn(tape_.leaf(batch.x, "x"), tape_.leaf(batch.labels, "labels")); });
   }
   void test(std::int64_t step, const nn::Dataset& data) {
     curve_.push_back({static_cast<double>(step), 100 * nn::accuracy(net_, data)});
@@ -64,9 +68,17 @@ class Learner {
   }
 
  private:
+  void learn(const Var& x, const Var& labels) {
+    // Staged, like its batch normalization: a program can keep the bits of that.
+    const Var loss = cross_entropy(net_(x), labels, {.kernel = CrossEntropyKernel::staged});
+    sgd_.step(grad(loss, sgd_.parameters()));
+  }
+
   nn::Sequential net_;
   nn::Sgd sgd_;
   Tape tape_;
+  bool compiled_;
+  Compiled<std::function<void(Var, Var)>> program_;
   std::vector<demo::Point> curve_;
 };
 
@@ -114,6 +126,12 @@ void learn(Pair& pair, const nn::Split& data, const Arguments& arguments) {
                     fmt::format("without {:.1f} %, with {:.1f} %", pair.plain.accuracy(), pair.normed.accuracy()));
     }
   }
+}
+
+std::string_view how(const Arguments& arguments) {
+  if (!arguments.compiled) return "op by op";
+  return arguments.setting == Setting::exact ? "as compiled programs with the bits of eager mode"
+                                             : "as compiled programs";
 }
 
 void conclude(const std::vector<std::unique_ptr<Pair>>& pairs) {
@@ -240,38 +258,75 @@ void compare_gradients(std::uint64_t seed) {
   }
 }
 
-double milliseconds(const Example& example, BatchNormKernel kernel) {
-  Tape tape;
+// The median of a run, in milliseconds.
+double milliseconds(const std::function<void()>& run) {
   std::vector<double> times;
   const auto begin = std::chrono::steady_clock::now();
   const auto since = [](auto start) {
     return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   };
+  run();
   while (times.size() < 5 || (since(begin) < 150 && times.size() < 1000)) {
     const auto start = std::chrono::steady_clock::now();
-    tape.step([&] {
-      Vars wrt;
-      const Var out = example.out(tape, kernel, wrt);
-      pullback(out, tape.leaf(example.dout), wrt);
-    });
+    run();
     times.push_back(since(start));
   }
   std::ranges::nth_element(times, times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2));
   return times[times.size() / 2];
 }
 
-void compare_times(std::uint64_t seed) {
+double milliseconds(const Example& example, BatchNormKernel kernel) {
+  Tape tape;
+  return milliseconds([&] {
+    tape.step([&] {
+      Vars wrt;
+      const Var out = example.out(tape, kernel, wrt);
+      pullback(out, tape.leaf(example.dout), wrt);
+    });
+  });
+}
+
+double milliseconds_compiled(const Example& example) {
+  auto program = compile([](Var x, Var gamma, Var beta, Var dout) {
+    const Var out = batch_norm(x, gamma, beta, {.kernel = BatchNormKernel::staged});
+    Vars results = pullback(out, dout, {x, gamma, beta});
+    results.push_back(out);
+    return results;
+  });
+  return milliseconds([&] { program(example.inputs[0], example.inputs[1], example.inputs[2], example.dout); });
+}
+
+void compare_times(const Arguments& arguments, const nn::Dataset& data) {
   heading("What do nine steps cost?");
   fmt::print("\n  Forward and backward in f32, {} thread{}, median, in milliseconds:\n\n", threads(),
              threads() == 1 ? "" : "s");
-  fmt::print("    {:>15}   {:>9}   {:>9}   {:>14}\n", "batch", "staged", "fused", "staged / fused");
+  fmt::print("    {:>15}   {:>9}   {:>9}   {:>9}   {:>14}   {:>16}\n", "batch", "staged", "compiled", "fused",
+             "staged / fused", "compiled / fused");
   for (const Shape& shape : {Shape{60, 100}, Shape{1024, 256}, Shape{16384, 256}}) {
-    Random random(seed, 3);
+    Random random(arguments.seed, 3);
     const Example example(shape, random, DType::f32);
     const double staged = milliseconds(example, BatchNormKernel::staged);
+    const double compiled = milliseconds_compiled(example);
     const double fused = milliseconds(example, BatchNormKernel::fused);
-    fmt::print("    {:>15}   {:9.3f}   {:9.3f}   {:14.1f}\n", fmt::format("{} x {}", shape[0], shape[1]), staged, fused,
-               staged / fused);
+    fmt::print("    {:>15}   {:9.3f}   {:9.3f}   {:9.3f}   {:14.1f}   {:16.1f}\n",
+               fmt::format("{} x {}", shape[0], shape[1]), staged, compiled, fused, staged / fused, compiled / fused);
+  }
+
+  fmt::print("\n  A whole training step of the networks above, op by op and as one compiled program:\n\n");
+  fmt::print("    {:>15}   {:>9}   {:>9}   {:>14}\n", "network", "op by op", "compiled", "times faster");
+  nn::Batches batches(data, kBatch, {.seed = arguments.seed});
+  const nn::Dataset batch = *batches.epoch(0).begin();
+  for (const bool normed : {false, true}) {
+    Arguments as = arguments;
+    const auto time = [&](bool compiled) {
+      as.compiled = compiled;
+      Learner learner(normed, kLearningRates[0], as);
+      return milliseconds([&] { learner.step(batch); });
+    };
+    const double eager = time(false);
+    const double compiled = time(true);
+    fmt::print("    {:>15}   {:9.3f}   {:9.3f}   {:14.1f}\n", normed ? "with" : "without", eager, compiled,
+               eager / compiled);
   }
 }
 
@@ -326,17 +381,16 @@ void run(const Arguments& arguments) {
   const auto begin = std::chrono::steady_clock::now();
   std::vector<std::unique_ptr<Pair>> pairs;
   for (const double lr : kLearningRates) {
-    pairs.push_back(
-        std::unique_ptr<Pair>(new Pair{lr, Learner(false, lr, arguments.seed), Learner(true, lr, arguments.seed)}));
+    pairs.push_back(std::unique_ptr<Pair>(new Pair{lr, Learner(false, lr, arguments), Learner(true, lr, arguments)}));
     learn(*pairs.back(), data, arguments);
   }
-  fmt::print("\n  Six networks trained in {:.1f} seconds.\n",
-             std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  fmt::print("\n  Six networks trained in {:.1f} seconds, {}.\n",
+             std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), how(arguments));
   conclude(pairs);
   files.write("accuracy.svg", "the curves of test accuracy", demo::svg(plot(pairs)));
 
   compare_gradients(arguments.seed);
-  compare_times(arguments.seed);
+  compare_times(arguments, data.train);
   write_graph(files);
   files.list();
 }
@@ -348,7 +402,11 @@ int main(int argc, char** argv) {
   bool quick = false;
   int threads = 0;
   CLI::App app("Trains two networks on handwritten digits, with and without batch normalization.");
+  bool exact = false;
   app.add_flag("--quick", quick, "A tenth of the epochs");
+  CLI::Option* const compile =
+      app.add_flag("--compile", arguments.compiled, "Run the training steps as compiled programs");
+  app.add_flag("--exact", exact, "Programs that keep the bits of eager mode: every number is the same")->needs(compile);
   app.add_option("--seed", arguments.seed, "Of the split, the weights and the batches")->capture_default_str();
   app.add_option("--epochs", arguments.epochs, "Passes over the training digits")
       ->check(CLI::Range(1, 1000000))
@@ -357,6 +415,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", threads, "Threads of the kernels; all cores if left out")->check(CLI::Range(1, 1024));
   CLI11_PARSE(app, argc, argv);
   if (quick) arguments.epochs = std::max(1, arguments.epochs / 10);
+  if (exact) arguments.setting = Setting::exact;
   try {
     if (threads > 0) set_threads(threads);
     run(arguments);

@@ -58,13 +58,17 @@ class Recorded {
   static Recorded of(Id id) { return Recorded(id, {}); }
   Id id() const { return id_; }
 
-  friend Recorded operator+(const Recorded& a, const Recorded& b) { return two(kReal ? Op::add : Op::add_integers, a, b); }
+  friend Recorded operator+(const Recorded& a, const Recorded& b) {
+    return two(kReal ? Op::add : Op::add_integers, a, b);
+  }
   friend Recorded operator-(const Recorded& a, const Recorded& b) { return of_reals(Op::subtract, a, b); }
   friend Recorded operator*(const Recorded& a, const Recorded& b) { return of_reals(Op::multiply, a, b); }
   friend Recorded operator/(const Recorded& a, const Recorded& b) { return of_reals(Op::divide, a, b); }
   friend Recorded operator-(const Recorded& a) { return a ^ Recorded(T(-0.0)); }
   friend Recorded operator&(const Recorded& a, const Recorded& b) { return two(kTruth ? Op::both : Op::bit_and, a, b); }
-  friend Recorded operator|(const Recorded& a, const Recorded& b) { return two(kTruth ? Op::either : Op::bit_or, a, b); }
+  friend Recorded operator|(const Recorded& a, const Recorded& b) {
+    return two(kTruth ? Op::either : Op::bit_or, a, b);
+  }
   friend Recorded operator^(const Recorded& a, const Recorded& b) {
     return two(kTruth ? Op::exclusive : Op::bit_xor, a, b);
   }
@@ -114,7 +118,9 @@ struct Machine<codegen::Recorded<T>> {
 
   static Bits bits(const P& x) { return Bits::of(x.id()); }
   static P real(const Bits& x) { return P::of(x.id()); }
-  static P least(const P& a, const P& b) { return P::of(codegen::Recording::note({codegen::Op::least, {a.id(), b.id()}})); }
+  static P least(const P& a, const P& b) {
+    return P::of(codegen::Recording::note({codegen::Op::least, {a.id(), b.id()}}));
+  }
   static P greatest(const P& a, const P& b) {
     return P::of(codegen::Recording::note({codegen::Op::greatest, {a.id(), b.id()}}));
   }
@@ -139,7 +145,8 @@ namespace ebb::codegen {
 template <const auto& kOps, std::size_t I>
 std::optional<Id> record(Formula& formula, DType dtype, std::span<const Id> operands) {
   using O = std::remove_cvref_t<decltype(std::get<I>(kOps))>;
-  const auto on = [&]<class T, std::size_t... K>(std::type_identity<T>, std::index_sequence<K...>) -> std::optional<Id> {
+  const auto on = [&]<class T, std::size_t... K>(std::type_identity<T>,
+                                                 std::index_sequence<K...>) -> std::optional<Id> {
     const auto fits = [&](std::size_t k) {
       const bool truth = std::is_same_v<T, bool> || (O::kForm == 2 && k == 0);
       return formula[operands[k]].is_truth() == truth;

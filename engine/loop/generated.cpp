@@ -180,16 +180,8 @@ bool Loop::Generated::run(const Loop& loop) {
 // A call for the block's first row.
 Piece Loop::Generated::call_for(const Loop& loop, const Block& block, bool reduced) const {
   Piece call;
-  Strides index{};
-  plan_.indices(reduced, block.row, index);
-  if (reduced) plan_.indices(false, block.kept, index);
-  const std::size_t rank = plan_.rank();
-  if (rank > 0) index[rank - 1] = block.column;
-  const auto of = [&](const Strides& strides) {
-    std::int64_t at = 0;
-    for (std::size_t axis = 0; axis < rank; ++axis) at += index[axis] * strides[axis];
-    return at;
-  };
+  const Strides index = plan_.begin_of(block, reduced);
+  const auto of = [&](const Strides& strides) { return plan_.offset(index, strides); };
   for (std::size_t k = 0; k < inputs_.size(); ++k) {
     call.in[k] = loop.source_[inputs_[k].source].data + of(inputs_[k].strides) * inputs_[k].size;
     call.in_step[k] = inputs_[k].row;

@@ -182,23 +182,14 @@ void Loop::prepare(const Plan& plan) {
 }
 
 Loop::Place Loop::locate(const Plan& plan, const Block& block, bool reduced) const {
-  Strides index{};
-  plan.indices(reduced, block.row, index);
-  if (reduced) plan.indices(false, block.kept, index);
-  const std::size_t rank = plan.rank();
-  if (rank > 0) index[rank - 1] = block.column;
-  const auto of = [&](const Strides& strides) {
-    std::int64_t at = 0;
-    for (std::size_t axis = 0; axis < rank; ++axis) at += index[axis] * strides[axis];
-    return at;
-  };
+  const Strides index = plan.begin_of(block, reduced);
   Place at;
   // The axis next to the innermost is of the other sort.
   at.planes = plan.inner_reduced() ? block.rows : block.kepts;
   at.rows = plan.inner_reduced() ? block.kepts : block.rows;
   at.n = block.n;
-  at.offset = of(plan.strides());
-  for (std::size_t i = 0; i < sources_; ++i) at.source_offset[i] = of(source_[i].strides);
+  at.offset = plan.offset(index, plan.strides());
+  for (std::size_t i = 0; i < sources_; ++i) at.source_offset[i] = plan.offset(index, source_[i].strides);
   return at;
 }
 

@@ -66,6 +66,14 @@ bool Plan::strides_of(const Shape& shape, Strides& out) const {
   return true;
 }
 
+Strides Plan::begin_of(const Block& block, bool reduced) const {
+  Strides index{};
+  indices(reduced, block.row, index);
+  if (reduced) indices(false, block.kept, index);
+  if (rank_ > 0) index[rank_ - 1] = block.column;
+  return index;
+}
+
 void Plan::split_for(const Shape& shape) {
   Strides ignored{};
   if (strides_of(shape, ignored)) return;

@@ -16,6 +16,8 @@
 
 namespace ebb {
 
+struct Block;
+
 class Plan {
  public:
   Plan(const Shape& shape, const IntList& reduced_axes);
@@ -65,6 +67,16 @@ class Plan {
       out[axis] = i % size_[axis];
       i /= size_[axis];
     }
+  }
+
+  /// Where a block of a walk begins, as an index along each axis; its rows are of reduced axes, or of kept ones.
+  Strides begin_of(const Block& block, bool reduced) const;
+
+  /// How far an element lies from the first, in elements, for an operand of these strides.
+  std::int64_t offset(const Strides& index, const Strides& strides) const {
+    std::int64_t at = 0;
+    for (std::size_t axis = 0; axis < rank_; ++axis) at += index[axis] * strides[axis];
+    return at;
   }
 
  private:

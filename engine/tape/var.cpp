@@ -33,4 +33,10 @@ DType Var::dtype() const { return tape().node(id()).value.dtype(); }
 std::string Var::name() const { return tape().name_of(id()); }
 const Tensor& Var::value() const { return tape().value(id()); }
 
+void Operand::fail_literal() const {
+  throw UsageError(
+      fmt::format("the literal {} stands where a Var is needed. Record it: tape.constant({}, DType::f32). ({})",
+                  literal_, literal_, to_string(where_)));
+}
+
 }  // namespace ebb

@@ -73,13 +73,19 @@ class Operand {
   /// False for an integer with more digits than a double holds.
   bool is_exact() const { return is_exact_; }
   double literal() const { return literal_; }
-  const Var& var() const { return var_; }
+  /// Throws UsageError if it is a literal: what takes a tensor alone asks for this.
+  const Var& var() const {
+    if (is_literal_) fail_literal();
+    return var_;
+  }
   const Location& where() const { return where_; }
 
-  Tape& tape() const { return var_.tape(); }
-  operator Var() const { return var_; }
+  Tape& tape() const { return var().tape(); }
+  operator Var() const { return var(); }
 
  private:
+  [[noreturn]] void fail_literal() const;
+
   Var var_;
   double literal_ = 0;
   bool is_literal_ = false;

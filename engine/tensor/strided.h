@@ -8,12 +8,9 @@
 #include <ebb/engine/tensor/dtype.h>
 #include <ebb/engine/tensor/shape.h>
 
-#include <array>
 #include <cstddef>
 
 namespace ebb {
-
-using Strides = std::array<std::int64_t, kMaxRank>;
 
 /// The strides of a row-major tensor, in elements.
 Strides strides_of(const Shape& shape);

@@ -273,9 +273,9 @@ TEST_F(Player, HostileNamesStayText) {
     for (std::size_t i = text.find("<script"); i != std::string::npos; i = text.find("<script", i + 1)) ++count;
     return count;
   };
-  EXPECT_EQ(scripts(page), 2u);  // the data and the player
+  EXPECT_EQ(scripts(page), 3u);  // the theme, the data and the player
   const std::string document = this->document();
-  EXPECT_EQ(scripts(document), 2u);
+  EXPECT_EQ(scripts(document), 3u);
   EXPECT_EQ(document.find("id=\"taken\""), std::string::npos);
   bool found = false;
   const json walk = report(document);

@@ -306,6 +306,15 @@ TEST(Literals, AreNumbersInErrors) {
       "with cast(x, DType::boolean).");
 }
 
+TEST(Literals, DoNotStandAlone) {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::zeros({3}), "x");
+  const std::string_view text = "the literal 2 stands where a Var is needed. Record it: tape.constant(2, DType::f32).";
+  EXPECT_EQ(text_of<UsageError>(tape, [&] { matmul(x, 2); }), text);
+  EXPECT_EQ(text_of<UsageError>(tape, [&] { sum(2.0); }), text);
+  EXPECT_EQ(text_of<UsageError>(tape, [&] { exp(2); }), text);
+}
+
 TEST(Literals, ThatLoseDigitsAreRefused) {
   Tape tape;
   const Var n = tape.leaf(Tensor::of<std::int64_t>({}, {1}), "n");

@@ -92,7 +92,7 @@ Expected reduction(const Row& row, const Inputs& in, const Attrs& attrs) {
 }
 
 // The mean in two parts, of which the low one is within rounding of 0; and the squared deviations from it.
-Expected moments(const Row& row, const Inputs& in, const Attrs& attrs) {
+Expected moments(const Row& row, const Inputs& in, const Attrs& attrs, DType dtype) {
   const IntList& axes = attrs.list("axes");
   const Shape kept = reduced_shape(in[0].shape, axes, true);
   const long double n = static_cast<long double>(in[0].shape.numel()) / static_cast<long double>(kept.numel());
@@ -104,8 +104,9 @@ Expected moments(const Row& row, const Inputs& in, const Attrs& attrs) {
     const long double deviation = in[0].at[i] - mean[to];
     if (row.name == "squared_deviations") {
       out.value.at[to] += deviation * deviation;
-      // What is smaller underflows in f32, or is the rounding of the mean here.
-      out.scale[to] += deviation * deviation + 1e-33L + 1e-20L * in[0].at[i] * in[0].at[i];
+      // What is smaller underflows in f32, or is the rounding of the mean: it is carried in f64 whatever the dtype.
+      const long double rounding = dtype == DType::f64 ? 0x1p-52L : 1e-20L;
+      out.scale[to] += deviation * deviation + 1e-33L + rounding * in[0].at[i] * in[0].at[i];
     } else {
       out.value.at[to] = row.name == "mean_high" ? mean[to] : 0;
       out.scale[to] += std::abs(in[0].at[i]) / n;
@@ -377,7 +378,9 @@ using Oracle = std::function<Expected(const RowSample&, const Inputs&, const Att
 const std::map<std::string_view, Oracle>& oracles() {
   const auto same = [](const RowSample&, const Inputs& in, const Attrs&) { return exact(in[0]); };
   const auto reduce = [](const RowSample& s, const Inputs& in, const Attrs& a) { return reduction(*s.row, in, a); };
-  const auto of_moments = [](const RowSample& s, const Inputs& in, const Attrs& a) { return moments(*s.row, in, a); };
+  const auto of_moments = [](const RowSample& s, const Inputs& in, const Attrs& a) {
+    return moments(*s.row, in, a, s.inputs[0].dtype());
+  };
   const auto argument = [](const RowSample& s, const Inputs& in, const Attrs& a) { return place(*s.row, in, a); };
   const auto running = [](const RowSample& s, const Inputs& in, const Attrs& a) {
     return scan(*s.row, in, a, s.inputs[0].dtype());

@@ -3,7 +3,7 @@
 // It looks like the figures in which backpropagation is taught: the forward pass runs from left to right in black;
 // under each value stands its cotangent, and red arrows run back from right to left. Boxes of one named formula hold
 // the unnamed nodes that the formula spells out, an alias is a box with a dashed edge, and scopes are frames.
-#include <ebb/engine/dump/graph.h>
+#include <ebb/engine/dump/formats/arrows.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -139,7 +139,6 @@ class Drawing {
   void scope(std::size_t index, int depth);
   void twins(std::size_t index, const std::string& indent);
   void edges();
-  void edge(const std::string& from, const std::string& to, const GraphEdge& edge);
   void arrow(const std::string& from, const std::string& to, std::string_view style, bool back);
   void backward_arrow(const std::string& from, const std::string& to, std::string_view style);
   std::string box(const GraphNode& node, const std::string& step) const;
@@ -300,38 +299,26 @@ void Drawing::backward_arrow(const std::string& from, const std::string& to, std
   arrow(from, to, style, a == column_.end() || b == column_.end() || a->second != b->second);
 }
 
-void Drawing::edge(const std::string& from, const std::string& to, const GraphEdge& edge) {
-  const std::size_t source = graph_.index_of(edge.from);
-  if (!edge.backward) {
-    arrow(from, to, "color=\"#212121\", weight=3", false);
-  } else if (edge.cotangent) {
-    backward_arrow(from, to, "color=\"#c62828\"");
-  } else if (source != kNoIndex && graph_.nodes[source].sweep == graph_.nodes[graph_.index_of(edge.to)].sweep) {
-    backward_arrow(from, to, "style=dashed, color=\"#9e9e9e\"");  // a local derivative
-  } else if (options_.reads) {
-    arrow(from, to, "constraint=false, style=dotted, color=\"#9e9e9e\"", false);
-  }
-}
-
 void Drawing::edges() {
-  for (std::size_t i = 0; i < graph_.aliases.size(); ++i) {
-    const GraphAlias& alias = graph_.aliases[i];
-    const std::size_t node = graph_.index_of(alias.node);
-    if (node == kNoIndex || graph_.nodes[node].role == Role::constant) continue;
-    const std::string from =
-        alias.parent == kNoIndex ? fmt::format("n{}", root(alias.node)) : fmt::format("a{}", alias.parent);
-    const std::string to = fmt::format("a{}", i);
-    if (alias.sweep == 0) {
-      arrow(from, to, "style=dashed, color=\"#212121\"", false);
-    } else {
-      backward_arrow(from, to, "color=\"#c62828\"");
+  using Kind = DrawnArrow::Kind;
+  for (const auto& [kind, from, to] : drawn_arrows(graph_, options_)) {
+    switch (kind) {
+      case Kind::value:
+        arrow(from, to, "color=\"#212121\", weight=3", false);
+        break;
+      case Kind::alias:
+        arrow(from, to, "style=dashed, color=\"#212121\"", false);
+        break;
+      case Kind::cotangent:
+        backward_arrow(from, to, "color=\"#c62828\"");
+        break;
+      case Kind::derivative:
+        backward_arrow(from, to, "style=dashed, color=\"#9e9e9e\"");
+        break;
+      case Kind::read:
+        arrow(from, to, "constraint=false, style=dotted, color=\"#9e9e9e\"", false);
+        break;
     }
-  }
-  for (const GraphEdge& e : graph_.edges) {
-    const NodeId from = root(e.from);
-    const NodeId to = root(e.to);
-    if (from == to) continue;
-    edge(e.alias == kNoIndex ? fmt::format("n{}", from) : fmt::format("a{}", e.alias), fmt::format("n{}", to), e);
   }
 }
 

@@ -3,7 +3,7 @@
 // Forward and backward stand side by side, each running downwards: Mermaid has no arrow against its layout. Forward
 // arrows are thin and black; a cotangent's are thick and red, a local derivative's dotted. Boxes are those of the
 // drawing for Graphviz: a named formula holds the unnamed nodes that it spells out.
-#include <ebb/engine/dump/graph.h>
+#include <ebb/engine/dump/formats/arrows.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -177,28 +177,11 @@ void Flowchart::arrow(const std::string& from, std::string_view line, const std:
 }
 
 void Flowchart::edges() {
-  for (std::size_t i = 0; i < graph_.aliases.size(); ++i) {
-    const GraphAlias& alias = graph_.aliases[i];
-    const std::size_t node = graph_.index_of(alias.node);
-    if (node == kNoIndex || graph_.nodes[node].role == Role::constant) continue;
-    const std::string from =
-        alias.parent == kNoIndex ? fmt::format("n{}", root(alias.node)) : fmt::format("a{}", alias.parent);
-    arrow(from, alias.sweep != 0 ? "==>" : "-->", fmt::format("a{}", i), alias.sweep != 0);
-  }
-  for (const GraphEdge& edge : graph_.edges) {
-    const NodeId source = root(edge.from);
-    if (source == root(edge.to)) continue;
-    const std::string from = edge.alias == kNoIndex ? fmt::format("n{}", source) : fmt::format("a{}", edge.alias);
-    const std::string to = fmt::format("n{}", root(edge.to));
-    const std::size_t index = graph_.index_of(edge.from);
-    const bool inner = index != kNoIndex && graph_.nodes[index].sweep == graph_.nodes[graph_.index_of(edge.to)].sweep;
-    if (!edge.backward) {
-      arrow(from, "-->", to, false);
-    } else if (edge.cotangent) {
-      arrow(from, "==>", to, true);
-    } else if (inner || options_.reads) {
-      arrow(from, "-.->", to, true, true);
-    }
+  using Kind = DrawnArrow::Kind;
+  for (const auto& [kind, from, to] : drawn_arrows(graph_, options_)) {
+    const bool forward = kind == Kind::value || kind == Kind::alias;
+    const bool cotangent = kind == Kind::cotangent;
+    arrow(from, forward ? "-->" : cotangent ? "==>" : "-.->", to, !forward, !forward && !cotangent);
   }
 }
 

@@ -174,9 +174,8 @@ function panes() {
 }
 
 function otherTheme() {
-  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  const now = document.documentElement.dataset.theme || system;
-  document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
+  const root = document.documentElement;
+  root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
 }
 
 // --- start -----------------------------------------------------------------------------------------------------------
