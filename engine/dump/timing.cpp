@@ -14,9 +14,7 @@ namespace {
 
 constexpr int kRuns = 15;
 
-bool readable(const Node& node) {
-  return node.presence != Presence::traced && node.presence != Presence::released;
-}
+bool readable(const Node& node) { return node.presence != Presence::traced && node.presence != Presence::released; }
 
 }  // namespace
 
