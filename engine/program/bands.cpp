@@ -76,7 +76,7 @@ std::vector<Band> find_bands(const Schedule& schedule) {
     if (action.kind != Action::Kind::loop || !action.axes || action.shape.numel() == 0) continue;
     if (std::optional<Band> band = Grower(schedule, a).grow()) {
       a = band->end - 1;
-      bands.push_back(std::move(*band));
+      bands.push_back(*band);
     }
   }
   return bands;
