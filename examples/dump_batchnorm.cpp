@@ -3,7 +3,6 @@
 // As a page (--format html) it is the player: the nine steps forward, the derived steps back, every number at hand, and
 // beside them what the fused kernel and the compiler make of the same function.
 #include <ebb/ebb.h>
-#include <ebb/engine/dump/side_by_side.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>

@@ -16,8 +16,6 @@
 #include <set>
 #include <string>
 
-#include <ebb/engine/dump/side_by_side.h>
-
 #include "tests/dump/browser.h"
 #include "tests/dump/golden.h"
 #include "tests/dump/graphs.h"
