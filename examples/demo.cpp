@@ -69,7 +69,8 @@ class Learner {
 
  private:
   void learn(const Var& x, const Var& labels) {
-    const Var loss = cross_entropy(net_(x), labels);
+    // Staged, like its batch normalization: a program can keep the bits of that.
+    const Var loss = cross_entropy(net_(x), labels, {.kernel = CrossEntropyKernel::staged});
     sgd_.step(grad(loss, sgd_.parameters()));
   }
 

@@ -22,7 +22,12 @@ int main(int argc, char** argv) {
   const auto [train, test] = nn::split(nn::read_digits(), 1437, random);
 
   // Before a batch normalization a bias would be taken away again with the mean.
-  const nn::BatchNormLayerOptions norm{.kernel = exact ? BatchNormKernel::staged : BatchNormKernel::fused};
+  nn::BatchNormLayerOptions norm;
+  CrossEntropyOptions entropy;
+  if (exact) {
+    norm.kernel = BatchNormKernel::staged;
+    entropy.kernel = CrossEntropyKernel::staged;
+  }
   nn::Sequential net("net",                                                            //
                      nn::named("fc1", nn::Linear(64, 100, {.bias = false}, random)),   //
                      nn::named("bn1", nn::BatchNorm(100, norm)), nn::Relu(),           //
@@ -36,7 +41,7 @@ int main(int argc, char** argv) {
 
   // A training step is one function, which runs as it stands, or compiled: traced once for each size of batch.
   const auto learn = [&](Var x, Var labels) {
-    const Var loss = cross_entropy(net(x), labels);
+    const Var loss = cross_entropy(net(x), labels, entropy);
     sgd.step(grad(loss, sgd.parameters()));
     return loss;
   };

@@ -23,14 +23,21 @@ class Loop::Generated {
   static std::unique_ptr<Generated> make(const Loop& loop);
 
   /// False if the loop has to be interpreted this time, since a result does not lie as the kernel wants it.
-  bool run(const Loop& loop);
+  bool ready(const Loop& loop) const;
+  void run(const Loop& loop);
+  static void run_together(std::span<Loop* const> loops);
 
  private:
   struct Input {
     std::size_t source;
     Strides strides{};
+    std::int64_t size = 4;            // of an element
     std::int64_t row = 0, plane = 0;  // in bytes
     bool moves = true;
+  };
+  struct Output {
+    std::size_t step;
+    std::int64_t size;
   };
   struct Sum {  // accumulators that reductions share
     const Reducer* reducer;
@@ -40,6 +47,7 @@ class Loop::Generated {
   };
 
   explicit Generated(const Plan& plan) : plan_(plan) {}
+  static std::optional<DType> number_dtype(const Loop& loop);
   bool describe(const Loop& loop, codegen::KernelSpec& spec);
   void set_strides(const Loop& loop, codegen::KernelSpec& spec);
   void choose_pieces();
@@ -48,6 +56,10 @@ class Loop::Generated {
   void advance(codegen::Piece& call, std::int64_t planes, std::int64_t rows, std::int64_t columns) const;
   void run_flat(const Loop& loop);
   void run_cut(const Loop& loop);
+  void run_tasks(const Loop& loop, std::int64_t begin, std::int64_t end, bool back, std::byte* scratch);
+  void finish(const Loop& loop, Cut::Cells cells);
+  std::int64_t whole_operands(const Loop& loop) const;
+  std::size_t scratch_bytes() const { return accumulators_ * accumulator_bytes_; }
   void visit(const Block& block, codegen::Piece call, std::byte* scratch, bool back);
   void visit_columns(const Block& block, const codegen::Piece& at, bool back);
   void visit_runs(const Block& block, const codegen::Piece& at);
@@ -59,12 +71,12 @@ class Loop::Generated {
   std::optional<Cut> cut_;
   std::unique_ptr<codegen::Kernel> kernel_;
   std::vector<Input> inputs_;
-  std::vector<std::size_t> outputs_;  // steps
+  std::vector<Output> outputs_;
   std::vector<Sum> sums_;
   std::size_t accumulators_ = 0;
   std::vector<std::int64_t> carry_;
-  std::int64_t size_ = 4;              // of an element
-  std::int64_t row_ = 0, plane_ = 0;   // of a whole operand, in bytes
+  std::int64_t size_ = 4;              // of a number
+  std::int64_t row_ = 0, plane_ = 0;   // of a whole operand, in elements
   std::int64_t together_ = 1;          // rows that go into one call of a kernel that sums columns
   std::size_t accumulator_bytes_ = 0;  // of one accumulator in the scratch
   bool stream_ = false;

@@ -31,6 +31,7 @@ void Loop::clear() {
   for (std::size_t i = 0; i < sources_; ++i) source_[i].tensor = Tensor();
   steps_ = sources_ = reductions_ = 0;
   axes_.reset();
+  walk_axes_.reset();
   backward_ = false;
 }
 
@@ -70,6 +71,7 @@ Loop::Operand Loop::add_step(const Row& row, std::span<const Operand> operands, 
   step = Step{};
   step.row = &row;
   step.lane = lane_of(row, lane_dtype);
+  step.dtype = lane_dtype;
   step.arity = operands.size();
   for (std::size_t k = 0; k < operands.size(); ++k) {
     step.operands[k] = operands[k];
@@ -84,7 +86,7 @@ Loop::Operand Loop::add_step(const Row& row, std::span<const Operand> operands, 
 std::size_t Loop::add_reduction(const Row& row, Operand operand, DType dtype, const IntList& axes) {
   axes_ = axes;
   const std::int64_t size = static_cast<std::int64_t>(size_of(dtype));
-  reduction_[reductions_] = {&row, reducer_of(row, dtype), operand, size, size, nullptr, sources_};
+  reduction_[reductions_] = {&row, reducer_of(row, dtype), dtype, operand, size, size, nullptr, sources_};
   return reductions_++;
 }
 
@@ -282,8 +284,15 @@ bool Loop::generate() {
   return is_generated();
 }
 
+bool Loop::run_together(std::span<Loop* const> loops) {
+  if (!std::ranges::all_of(loops, [](const Loop* l) { return l->generated_ && l->generated_->ready(*l); }))
+    return false;
+  Generated::run_together(loops);
+  return true;
+}
+
 void Loop::run() {
-  if (generated_ && generated_->run(*this)) return;
+  if (generated_ && generated_->ready(*this)) return generated_->run(*this);
   if (!mark_used()) return;
   stream_ = false;
   for (std::size_t i = 0; i < steps_; ++i) {
@@ -306,6 +315,7 @@ void Loop::run() {
 // come before and after it, and each thread finds its part in its own cache. Nothing if there is no such operand, or
 // another does not fit.
 std::optional<IntList> Loop::repeated_axes() const {
+  if (walk_axes_) return walk_axes_;
   if (shape_.numel() > Cut::kNear) return std::nullopt;
   for (std::size_t i = 0; i < sources_; ++i) {
     const Shape& shape = source_[i].tensor.shape();

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 namespace ebb {
 namespace {
@@ -68,6 +69,11 @@ Traced sink_broadcasts(const Traced& traced, RewriteLog& log) {
 const Pass kShare{"share", Setting::exact, share};
 const Pass kFold{"fold", Setting::exact, fold};
 const Pass kSinkBroadcasts{"sink_broadcasts", Setting::exact, sink_broadcasts};
+
+std::span<const Pass> engine_passes() {
+  static const std::array passes{kSinkBroadcasts, kFold, kShare};
+  return passes;
+}
 
 Traced optimise(Traced traced, std::span<const Pass> passes, Setting setting, RewriteLog& log) {
   log.stages.push_back(std::move(traced));

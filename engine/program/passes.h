@@ -55,6 +55,9 @@ extern const Pass kFold;
 /// Moves a broadcast behind the elementwise ops that read it, which then run on the smaller tensor.
 extern const Pass kSinkBroadcasts;
 
+/// Those three, in an order that works.
+std::span<const Pass> engine_passes();
+
 /// Runs every pass that `setting` allows, with the verifier in between where assertions are on.
 Traced optimise(Traced traced, std::span<const Pass> passes, Setting setting, RewriteLog& log);
 

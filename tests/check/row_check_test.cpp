@@ -136,6 +136,19 @@ TEST(CheckRow, FindsAKernelThatDependsOnTheNumberOfThreads) {
   EXPECT_TRUE(mentions(report, "copying f64[3, 4]: 2 threads give other bits than one")) << report.text();
 }
 
+// What a program computes is computed again and again: a kernel with a memory shows there.
+TEST(CheckRow, FindsAProgramWithOtherBits) {
+  static int calls = 0;
+  static const Row row = copying([](KernelCall& call) {
+    call.out = call.in[0]->clone();
+    if (call.out.dtype() == DType::f64) call.out.mutable_data<double>()[0] += ++calls;
+  });
+  EXPECT_TRUE(mentions(report_row(row, {.oracle = same}),
+                       "copying f64[3, 4]: compiled with exact bits, interpreted, 3 threads, the value has other bits "
+                       "than in eager mode"))
+      << report_row(row, {.oracle = same}).text();
+}
+
 TEST(CheckRow, FindsACotangentOfTheWrongType) {
   Row row = copying([](KernelCall& call) { call.out = *call.in[0]; });
   row.vjp = [](const Vjp& g) { return cast(g.ct, DType::f64); };

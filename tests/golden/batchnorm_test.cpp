@@ -1,5 +1,6 @@
-// The golden family `batchnorm`, through both kernels and both dtypes: values, gradients, the nine steps by name,
-// second derivatives and ill-conditioned inputs. Running statistics are the layer's business (nn_batchnorm_test.cpp).
+// The golden family `batchnorm`, through both kernels and both dtypes, eagerly and compiled: values, gradients, the
+// nine steps by name, second derivatives and ill-conditioned inputs. Running statistics are the layer's business
+// (nn_batchnorm_test.cpp).
 #include <ebb/ebb.h>
 #include <gtest/gtest.h>
 
@@ -30,21 +31,22 @@ class BatchNormGolden : public testing::TestWithParam<Variant> {
     return pointer(c.f32);
   }
 
-  void expect(const GoldenCase& c, const std::string& role, const Var& got) {
-    const Tolerance& t = *tolerance(c);
-    if (!c.has(role) || !t.atol.contains(role)) return;
-    EXPECT_EQ(got.numel(), static_cast<std::int64_t>(c.tensor(role).size())) << c.name << " " << role;
-    const Tensor value = got.value().to(DType::f64);
-    const auto wrong = mismatch(value.data<double>(), c, role, t);
-    EXPECT_FALSE(wrong.has_value()) << GetParam().name << ": " << wrong.value_or("");
+  // A trace records the nine steps for either kernel, and only the staged kernel has their bits.
+  void expect(const GoldenCase& c, const std::function<void(GoldenRecording&)>& record) const {
+    const DType dtype = GetParam().dtype;
+    expect_golden(c, dtype, {tolerance(c), tolerance_of(c, dtype), GetParam().kernel == BatchNormKernel::staged},
+                  record);
+  }
+  // Some cases lack some roles.
+  void give(GoldenRecording& recording, const GoldenCase& c, const std::string& role, const Var& got) {
+    if (!c.has(role) || !tolerance(c)->atol.contains(role)) return;
+    const Shape shape = shape_of(c.tensor(role));
+    recording.give(role, got.shape() == shape ? got : reshape(got, shape));  // statistics are kept as [1, C]
     ++checked_;
   }
 
-  Var leaf(Tape& tape, const GoldenCase& c, const std::string& role, const std::string& name) {
-    return tape.leaf(tensor_of(c.tensor(role), GetParam().dtype), name);
-  }
-  std::optional<Var> parameter(Tape& tape, const GoldenCase& c, const std::string& role) {
-    return c.has(role) ? std::optional(leaf(tape, c, role, role)) : std::nullopt;
+  static std::optional<Var> parameter(GoldenRecording& recording, const GoldenCase& c, const std::string& role) {
+    return c.has(role) ? std::optional(recording.leaf(role)) : std::nullopt;
   }
 
   BatchNormOptions options(const GoldenCase& c) const {
@@ -60,32 +62,33 @@ TEST_P(BatchNormGolden, ForwardAndBackward) {
     if (!tolerance(c)) continue;
     const bool f32_roles = c.op == "batch_norm_illconditioned" && GetParam().dtype == DType::f32;
     const std::string prefix = f32_roles ? "f32in_" : "";
-    Tape tape;
-    const Var x = leaf(tape, c, f32_roles ? "x_f32" : "x", "x");
-    const std::optional<Var> gamma = parameter(tape, c, "gamma");
-    const std::optional<Var> beta = parameter(tape, c, "beta");
-    const Var dout = leaf(tape, c, "dy", "dout");
-    Var out;
-    const bool tracks = c.attrs.value("track_running_stats", true);
-    if (c.attrs.value("training", true) || !tracks || !c.has("running_mean_in")) {
-      const BatchNormResult result = batch_norm_with_statistics(x, gamma, beta, options(c));
-      out = result.out;
-      expect(c, prefix + "batch_mean", result.mean);
-      expect(c, prefix + "batch_var", result.variance);
-    } else {
-      out = batch_norm_eval(x, leaf(tape, c, "running_mean_in", "running_mean"),
-                            leaf(tape, c, "running_var_in", "running_var"), gamma, beta, options(c));
-    }
-    Vars wrt{x};
-    if (gamma) wrt.push_back(*gamma);
-    if (beta) wrt.push_back(*beta);
-    const Vars d = pullback(out, dout, wrt);
-    expect(c, prefix + "y", out);
-    expect(c, prefix + "dx", d[0]);
-    if (gamma) expect(c, prefix + "dgamma", d[1]);
-    if (beta) expect(c, prefix + "dbeta", d.back());
+    expect(c, [&](GoldenRecording& recording) {
+      const Var x = recording.leaf(f32_roles ? "x_f32" : "x", "x");
+      const std::optional<Var> gamma = parameter(recording, c, "gamma");
+      const std::optional<Var> beta = parameter(recording, c, "beta");
+      const Var dout = recording.leaf("dy", "dout");
+      Var out;
+      const bool tracks = c.attrs.value("track_running_stats", true);
+      if (c.attrs.value("training", true) || !tracks || !c.has("running_mean_in")) {
+        const BatchNormResult result = batch_norm_with_statistics(x, gamma, beta, options(c));
+        out = result.out;
+        give(recording, c, prefix + "batch_mean", result.mean);
+        give(recording, c, prefix + "batch_var", result.variance);
+      } else {
+        out = batch_norm_eval(x, recording.leaf("running_mean_in", "running_mean"),
+                              recording.leaf("running_var_in", "running_var"), gamma, beta, options(c));
+      }
+      Vars wrt{x};
+      if (gamma) wrt.push_back(*gamma);
+      if (beta) wrt.push_back(*beta);
+      const Vars d = pullback(out, dout, wrt);
+      give(recording, c, prefix + "y", out);
+      give(recording, c, prefix + "dx", d[0]);
+      if (gamma) give(recording, c, prefix + "dgamma", d[1]);
+      if (beta) give(recording, c, prefix + "dbeta", d.back());
+    });
   }
-  EXPECT_GT(checked_, 150);
+  EXPECT_GT(checked_, 2 * 150);
 }
 
 class NineStepsGolden : public BatchNormGolden {};
@@ -94,62 +97,65 @@ TEST_P(NineStepsGolden, ByName) {
   for (const GoldenCase& c : golden("batchnorm").cases()) {
     const bool own = c.op == "batch_norm_ninestep";
     if ((!own && !c.description.contains("nine_outputs")) || !tolerance(c)) continue;
-    Tape tape;
-    const Var x = leaf(tape, c, "x", "x");
-    const auto parameter_or = [&](const std::string& role, double value) {
-      if (c.has(role)) return leaf(tape, c, role, role);
-      return tape.leaf(Tensor::full({x.shape()[1]}, value, GetParam().dtype), role);
-    };
-    const Var gamma = parameter_or("gamma", 1);
-    const Var beta = parameter_or("beta", 0);
-    const Var dout = leaf(tape, c, own ? "dout" : "dy", "dout");
-    const Var out = batch_norm(x, gamma, beta, options(c));
-    pullback(out, dout, {x, gamma, beta});
-    for (const char* name : {"mu",   "xmu",   "sq",      "var",    "sqrtvar", "ivar",  "xhat",  "gammax",
-                             "out",  "dbeta", "dgammax", "dgamma", "dxhat",   "divar", "dxmu1", "dsqrtvar",
-                             "dvar", "dsq",   "dxmu2",   "dx1",    "dmu",     "dx2",   "dx"}) {
-      expect(c, own ? name : std::string("nine_") + name, tape.find(name));
-    }
-    // What the well-known articles call dx1 is the sum of the contributions to xmu.
-    EXPECT_EQ(tape.find("dx1"), tape.find("dxmu"));
-    EXPECT_EQ(tape.find("dgammax"), tape.find("dout"));
+    expect(c, [&](GoldenRecording& recording) {
+      Tape& tape = recording.tape();
+      const Var x = recording.leaf("x");
+      const auto parameter_or = [&](const std::string& role, double value) {
+        if (c.has(role)) return recording.leaf(role);
+        return tape.leaf(Tensor::full({x.shape()[1]}, value, GetParam().dtype), role);
+      };
+      const Var gamma = parameter_or("gamma", 1);
+      const Var beta = parameter_or("beta", 0);
+      const Var dout = recording.leaf(own ? "dout" : "dy", "dout");
+      const Var out = batch_norm(x, gamma, beta, options(c));
+      pullback(out, dout, {x, gamma, beta});
+      for (const char* name : {"mu",   "xmu",   "sq",      "var",    "sqrtvar", "ivar",  "xhat",  "gammax",
+                               "out",  "dbeta", "dgammax", "dgamma", "dxhat",   "divar", "dxmu1", "dsqrtvar",
+                               "dvar", "dsq",   "dxmu2",   "dx1",    "dmu",     "dx2",   "dx"}) {
+        give(recording, c, own ? name : std::string("nine_") + name, tape.find(name));
+      }
+      // What the well-known articles call dx1 is the sum of the contributions to xmu.
+      EXPECT_EQ(tape.find("dx1"), tape.find("dxmu"));
+      EXPECT_EQ(tape.find("dgammax"), tape.find("dout"));
+    });
   }
-  EXPECT_GT(checked_, 23 * 6);
+  EXPECT_GT(checked_, 3 * 23 * 6);
 }
 
 TEST_P(BatchNormGolden, DoubleBackward) {
   for (const GoldenCase& c : golden("batchnorm").cases()) {
     if (c.op != "batch_norm_double_backward" || !tolerance(c)) continue;
-    Tape tape;
-    const Var x = leaf(tape, c, "x", "x");
-    const std::optional<Var> gamma = parameter(tape, c, "gamma");
-    const std::optional<Var> beta = parameter(tape, c, "beta");
-    const Var dy = leaf(tape, c, "dy", "dy");
-    Var out;
-    if (c.attrs.value("training", true)) {
-      out = batch_norm(x, gamma, beta, options(c));
-    } else {
-      out = batch_norm_eval(x, leaf(tape, c, "running_mean_in", "mean"), leaf(tape, c, "running_var_in", "var"), gamma,
-                            beta, options(c));
-    }
-    Vars wrt{x};
-    if (gamma) wrt.push_back(*gamma);
-    if (beta) wrt.push_back(*beta);
-    const Vars d = pullback(out, dy, wrt);
-    Var s = sum(leaf(tape, c, "v", "v") * d[0]);
-    if (c.has("v_gamma")) s = s + sum(leaf(tape, c, "v_gamma", "v_gamma") * d[1]);
-    if (c.has("v_beta")) s = s + sum(leaf(tape, c, "v_beta", "v_beta") * d.back());
-    expect(c, "y", out);
-    expect(c, "dx", d[0]);
-    expect(c, "s", s);
-    Vars second{x, dy};
-    if (gamma) second.push_back(*gamma);
-    const Vars ds = grad(s, second);
-    expect(c, "ds_x", ds[0]);
-    expect(c, "ds_dy", ds[1]);
-    if (gamma) expect(c, "ds_gamma", ds[2]);
+    expect(c, [&](GoldenRecording& recording) {
+      const Var x = recording.leaf("x");
+      const std::optional<Var> gamma = parameter(recording, c, "gamma");
+      const std::optional<Var> beta = parameter(recording, c, "beta");
+      const Var dy = recording.leaf("dy");
+      Var out;
+      if (c.attrs.value("training", true)) {
+        out = batch_norm(x, gamma, beta, options(c));
+      } else {
+        out = batch_norm_eval(x, recording.leaf("running_mean_in", "mean"), recording.leaf("running_var_in", "var"),
+                              gamma, beta, options(c));
+      }
+      Vars wrt{x};
+      if (gamma) wrt.push_back(*gamma);
+      if (beta) wrt.push_back(*beta);
+      const Vars d = pullback(out, dy, wrt);
+      Var s = sum(recording.leaf("v") * d[0]);
+      if (c.has("v_gamma")) s = s + sum(recording.leaf("v_gamma") * d[1]);
+      if (c.has("v_beta")) s = s + sum(recording.leaf("v_beta") * d.back());
+      give(recording, c, "y", out);
+      give(recording, c, "dx", d[0]);
+      give(recording, c, "s", s);
+      Vars second{x, dy};
+      if (gamma) second.push_back(*gamma);
+      const Vars ds = grad(s, second);
+      give(recording, c, "ds_x", ds[0]);
+      give(recording, c, "ds_dy", ds[1]);
+      if (gamma) give(recording, c, "ds_gamma", ds[2]);
+    });
   }
-  EXPECT_GT(checked_, 30);
+  EXPECT_GT(checked_, 2 * 30);
 }
 
 std::string name_of(const testing::TestParamInfo<Variant>& variant) { return variant.param.name; }

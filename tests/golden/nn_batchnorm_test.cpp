@@ -1,7 +1,8 @@
 // The golden family `batchnorm` through the layer: running statistics in both conventions, one batch and several, in
-// every layout, kernel and dtype, and the evaluation that uses them.
+// every layout, kernel and dtype, compiled too, and the evaluation that uses them.
 #include <gtest/gtest.h>
 
+#include "tests/support/driven.h"
 #include "tests/support/golden_ops.h"
 
 namespace ebb::test {
@@ -11,6 +12,7 @@ struct Variant {
   const char* name;
   BatchNormKernel kernel;
   DType dtype;
+  Driver driver = Driver::eager;
 };
 
 class LayerGolden : public testing::TestWithParam<Variant> {
@@ -45,21 +47,34 @@ class LayerGolden : public testing::TestWithParam<Variant> {
     return tensor_of(c.tensor(role), GetParam().dtype);
   }
 
-  // One call in its own step: the output, the gradients by role, and the layer as the step leaves it.
-  void run(const GoldenCase& c, nn::BatchNorm& bn, const std::string& suffix, const Tolerance& tolerance) const {
-    Tape tape;
-    tape.step([&] {
-      const Var x = tape.leaf(tensor(c, "x" + suffix), "x");
-      const Var y = bn(x);
-      Vars wrt{x};
+  // Calls the layer in steps of their own: the output, then the gradients.
+  TracedFunction step(nn::BatchNorm& bn) const {
+    return [&bn](Tape& tape, std::span<const Var> in) {
+      const Var y = bn(in[0]);
+      Vars wrt{in[0]};
       for (const State& p : bn.parameters()) wrt.push_back(tape.read(p));
-      const Vars d = pullback(y, tape.leaf(tensor(c, "dy" + suffix)), wrt);
-      expect_close(c, "y" + suffix, y, tolerance);
-      expect_close(c, "dx" + suffix, d[0], tolerance);
-      if (wrt.size() == 1) return;
-      expect_close(c, "dgamma" + suffix, d[1], tolerance);
-      expect_close(c, "dbeta" + suffix, d[2], tolerance);
-    });
+      Vars results{y};
+      for (const Var& d : pullback(y, in[1], wrt)) results.push_back(d);
+      return results;
+    };
+  }
+  // One step, by role; the layer is then as the step leaves it. Without algebra it is as in eager mode, to the bit.
+  void run(const GoldenCase& c, nn::BatchNorm& bn, const std::string& suffix, const Tolerance& tolerance) const {
+    const std::vector<Tensor> inputs{tensor(c, "x" + suffix), tensor(c, "dy" + suffix)};
+    nn::BatchNorm twin = clone(bn);
+    const std::vector<Tensor> got = Driven(GetParam().driver, step(bn))(inputs);
+    constexpr const char* kRoles[] = {"y", "dx", "dgamma", "dbeta"};
+    for (std::size_t i = 0; i < got.size(); ++i) expect_close(c, kRoles[i] + suffix, got[i], tolerance);
+    if (GetParam().driver != Driver::exact) return;
+    const std::vector<Tensor> want = Driven(Driver::eager, step(twin))(inputs);
+    for (std::size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(identical(got[i], want[i])) << kRoles[i];
+    for (std::vector<State> (nn::Module::*list)() const : {&nn::Module::parameters, &nn::Module::buffers}) {
+      const std::vector<State> states = (bn.*list)();
+      const std::vector<State> wanted = (twin.*list)();
+      for (std::size_t i = 0; i < states.size(); ++i) {
+        EXPECT_TRUE(identical(states[i].value(), wanted[i].value())) << states[i].name();
+      }
+    }
   }
 };
 
@@ -136,7 +151,11 @@ INSTANTIATE_TEST_SUITE_P(Kernels, LayerGolden,
                          testing::Values(Variant{"staged_f64", BatchNormKernel::staged, DType::f64},
                                          Variant{"staged_f32", BatchNormKernel::staged, DType::f32},
                                          Variant{"fused_f64", BatchNormKernel::fused, DType::f64},
-                                         Variant{"fused_f32", BatchNormKernel::fused, DType::f32}),
+                                         Variant{"fused_f32", BatchNormKernel::fused, DType::f32},
+                                         Variant{"exact_f64", BatchNormKernel::staged, DType::f64, Driver::exact},
+                                         Variant{"exact_f32", BatchNormKernel::staged, DType::f32, Driver::exact},
+                                         Variant{"relaxed_f64", BatchNormKernel::fused, DType::f64, Driver::relaxed},
+                                         Variant{"relaxed_f32", BatchNormKernel::fused, DType::f32, Driver::relaxed}),
                          [](const auto& variant) { return std::string(variant.param.name); });
 
 }  // namespace

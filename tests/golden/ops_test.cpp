@@ -1,5 +1,5 @@
-// The golden families `ops` and `higher`: every case whose operations exist, in f64 and in f32. `higher` calls the
-// public functions: hvp, hessian, jacobian, jvp, grad.
+// The golden families `ops` and `higher`: every case whose operations exist, in f64 and in f32, eagerly and compiled.
+// `higher` calls the public functions: hvp, hessian, jacobian, jvp, grad.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -63,93 +63,92 @@ std::vector<Var> pick(const NamedVars& values, const std::vector<std::string>& r
 
 TEST_P(Golden, Ops) {
   for_each_case("ops", GetParam(), [&](const GoldenCase& c, const Tolerance& tolerance) {
-    Tape tape;
-    NamedVars values = leaves_of(tape, c, GetParam());
-    run_golden(c, values);
-    Var loss;
-    for (const std::string& role : c.outputs) {
-      const Var out = values.at(role);
-      expect_close(c, role, out, tolerance);
-      if (!c.has("d" + role)) continue;
-      const Var part = sum(tape.leaf(tensor_of(c.tensor("d" + role), GetParam())) * out);
-      loss = loss.alive() ? loss + part : part;
-    }
-    if (c.has("argindex")) {
-      const Axes axes(c.attrs.at("axes").at(0).get<std::int64_t>());
-      const Var place = (c.op == "max" ? argmax : argmin)(values.at(c.args[0]), axes, false);
-      EXPECT_TRUE(identical(place.value(), tensor_of(c.tensor("argindex"), DType::i64))) << c.name;
-    }
-    if (c.diff.empty()) return;
-    const Vars gradients = grad(loss, pick(values, c.diff));
-    for (std::size_t i = 0; i < c.diff.size(); ++i) expect_close(c, "d" + c.diff[i], gradients[i], tolerance);
+    expect_golden(c, GetParam(), {&tolerance, &tolerance}, [&](GoldenRecording& recording) {
+      NamedVars values = leaves_of(recording, c);
+      run_golden(c, values, recording.kernels());
+      Var loss;
+      for (const std::string& role : c.outputs) {
+        const Var out = values.at(role);
+        recording.give(role, out);
+        if (!c.has("d" + role)) continue;
+        const Var part = sum(recording.leaf("d" + role) * out);
+        loss = loss.alive() ? loss + part : part;
+      }
+      if (c.has("argindex")) {
+        const Axes axes(c.attrs.at("axes").at(0).get<std::int64_t>());
+        recording.give("argindex", (c.op == "max" ? argmax : argmin)(values.at(c.args[0]), axes, false));
+      }
+      if (c.diff.empty()) return;
+      const Vars gradients = grad(loss, pick(values, c.diff));
+      for (std::size_t i = 0; i < c.diff.size(); ++i) recording.give("d" + c.diff[i], gradients[i]);
+    });
   });
 }
 
 struct Higher {
-  Tape& tape;
+  GoldenRecording& recording;
   const GoldenCase& c;
-  const Tolerance& tolerance;
-  DType dtype;
   const NamedVars& values;
   std::vector<Var> x;  // the roles of diff
   Var out;
 
   std::vector<Var> roles(const std::string& prefix) const {
     std::vector<Var> vars;
-    for (const std::string& role : c.diff) vars.push_back(tape.leaf(tensor_of(c.tensor(prefix + role), dtype)));
+    for (const std::string& role : c.diff) vars.push_back(recording.leaf(prefix + role));
     return vars;
   }
-  void expect_each(const std::string& prefix, const Vars& got) const {
-    for (std::size_t i = 0; i < c.diff.size(); ++i) expect_close(c, prefix + c.diff[i], got[i], tolerance);
+  void give_each(const std::string& prefix, const Vars& got) const {
+    for (std::size_t i = 0; i < c.diff.size(); ++i) recording.give(prefix + c.diff[i], got[i]);
   }
 };
 
-void check_hvp(const Higher& h) {
-  h.expect_each("d", grad(h.out, h.x));
-  h.expect_each("hvp_", hvp(h.out, h.x, h.roles("v_")));
+void give_hvp(const Higher& h) {
+  h.give_each("d", grad(h.out, h.x));
+  h.give_each("hvp_", hvp(h.out, h.x, h.roles("v_")));
 }
 
 // Both ways: values alone, and recorded rows.
-void check_hessian(const Higher& h) {
+void give_hessian(const Higher& h) {
   for (const bool keep : {false, true}) {
     const std::vector<Vars> blocks = hessian(h.out, h.x, {.keep = keep});
-    for (std::size_t i = 0; i < h.x.size(); ++i) h.expect_each("hess_" + h.c.diff[i] + "_", blocks[i]);
+    for (std::size_t i = 0; i < h.x.size(); ++i) h.give_each("hess_" + h.c.diff[i] + "_", blocks[i]);
   }
 }
 
-void check_jacobian(const Higher& h) {
-  for (const bool keep : {false, true}) h.expect_each("jac_", jacobian(h.out, h.x, {.keep = keep}));
+void give_jacobian(const Higher& h) {
+  for (const bool keep : {false, true}) h.give_each("jac_", jacobian(h.out, h.x, {.keep = keep}));
 }
 
-void check_jvp(const Higher& h) { expect_close(h.c, "jvp", jvp({h.out}, h.x, h.roles("t_"))[0], h.tolerance); }
+void give_jvp(const Higher& h) { h.recording.give("jvp", jvp({h.out}, h.x, h.roles("t_"))[0]); }
 
 void grad_of_grad(const Higher& h) {
   const Var g = grad(sum(h.out), h.values.at(h.c.description.at("wrt").get<std::string>()));
-  expect_close(h.c, "g", g, h.tolerance);
+  h.recording.give("g", g);
   const Var squares = sum(square(g));
   const Var penalty = h.c.description.at("penalty") == "norm" ? sqrt(squares + 1e-12) : squares;
-  expect_close(h.c, "penalty", penalty, h.tolerance);
-  h.expect_each("dp_", grad(penalty, h.x));
+  h.recording.give("penalty", penalty);
+  h.give_each("dp_", grad(penalty, h.x));
 }
 
 void nth_derivative(const Higher& h) {
   Var d = h.out;
   for (int k = 1; k <= h.c.description.at("order").get<int>(); ++k) {
     d = grad(sum(d), h.x[0]);
-    expect_close(h.c, "d" + std::to_string(k), d, h.tolerance);
+    h.recording.give("d" + std::to_string(k), d);
   }
 }
 
 TEST_P(Golden, Higher) {
   const std::map<std::string, void (*)(const Higher&)> kinds{
-      {"hvp", check_hvp}, {"hessian", check_hessian},     {"jacobian", check_jacobian},
-      {"jvp", check_jvp}, {"grad_of_grad", grad_of_grad}, {"nth_derivative", nth_derivative}};
+      {"hvp", give_hvp}, {"hessian", give_hessian},      {"jacobian", give_jacobian},
+      {"jvp", give_jvp}, {"grad_of_grad", grad_of_grad}, {"nth_derivative", nth_derivative}};
   for_each_case("higher", GetParam(), [&](const GoldenCase& c, const Tolerance& tolerance) {
-    Tape tape;
-    NamedVars values = leaves_of(tape, c, GetParam());
-    run_golden(c, values);
-    expect_close(c, "out", values.at("out"), tolerance);
-    kinds.at(c.op)({tape, c, tolerance, GetParam(), values, pick(values, c.diff), values.at("out")});
+    expect_golden(c, GetParam(), {&tolerance, &tolerance}, [&](GoldenRecording& recording) {
+      NamedVars values = leaves_of(recording, c);
+      run_golden(c, values, recording.kernels());
+      recording.give("out", values.at("out"));
+      kinds.at(c.op)({recording, c, values, pick(values, c.diff), values.at("out")});
+    });
   });
 }
 

@@ -1,13 +1,16 @@
 // The golden family `training`: whole runs, from the same start over the same batches to the same end, in f64 within
-// the tolerance and in f32 within it and near the deviation that the reference measured for itself. And the runs of
-// `optim` that SGD can make. What waits for layers or optimizers is printed.
+// the tolerance and in f32 within it and near the deviation that the reference measured for itself, each step by step
+// and as a compiled program. And the runs of `optim` that SGD can make. What waits for layers or optimizers is printed.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <tuple>
 
 #include "tests/golden/missing.h"
+#include "tests/support/driven.h"
 #include "tests/support/golden_ops.h"
 
 namespace ebb::test {
@@ -15,9 +18,18 @@ namespace {
 
 bool listed(std::string_view name) { return std::ranges::find(kMissingTraining, name) != std::end(kMissingTraining); }
 
-class TrainingGolden : public testing::TestWithParam<DType> {};
-INSTANTIATE_TEST_SUITE_P(DTypes, TrainingGolden, testing::Values(DType::f64, DType::f32),
-                         [](const auto& instance) { return std::string(name(instance.param)); });
+class TrainingGolden : public testing::TestWithParam<std::tuple<DType, Driver>> {
+ protected:
+  DType dtype() const { return std::get<0>(GetParam()); }
+  Driver driver() const { return std::get<1>(GetParam()); }
+  std::string text() const { return fmt::format("{} {}", name(dtype()), name(driver())); }
+};
+INSTANTIATE_TEST_SUITE_P(All, TrainingGolden,
+                         testing::Combine(testing::Values(DType::f64, DType::f32), testing::ValuesIn(kDrivers)),
+                         [](const auto& instance) {
+                           return fmt::format("{}_{}", name(std::get<0>(instance.param)),
+                                              name(std::get<1>(instance.param)));
+                         });
 
 // The optimizer, unless it is one that Ebb lacks.
 std::optional<nn::SgdOptions> sgd_options(const Json& attrs) {
@@ -43,11 +55,14 @@ double deviation(const GoldenTensor& reference, const Tensor& got) {
 // A run of the family, with its network built from the description.
 class Training {
  public:
-  Training(const GoldenCase& c, DType dtype) : c_(c), dtype_(dtype), tolerance_(*tolerance_of(c, dtype)), net_("net") {
+  Training(const GoldenCase& c, DType dtype, Kernels kernels)
+      : c_(c), dtype_(dtype), tolerance_(*tolerance_of(c, dtype)), net_("net") {
+    if (kernels == Kernels::staged) loss_.kernel = CrossEntropyKernel::staged;
     nn::BatchNormLayerOptions norm;
     norm.eps = c.attrs.at("batchnorm_eps").get<double>();
     norm.momentum = nn::Momentum::new_weight(c.attrs.at("batchnorm_momentum").get<double>());
     norm.dtype = dtype;
+    norm.kernel = kernels == Kernels::staged ? BatchNormKernel::staged : BatchNormKernel::fused;
     Random random(0);
     for (const Json& layer : c.description.at("layers")) {
       const std::string type = layer.at("type");
@@ -74,30 +89,32 @@ class Training {
     }
   }
 
-  void train() {
+  /// Returns all that the run gave: losses, norms, final States and scores.
+  std::vector<Tensor> train(Driver driver) {
     nn::Sgd sgd(parameters_, *sgd_options(c_.attrs.at("optimizer")));
     const GoldenCase& data = golden("training").find(c_.description.at("dataset").get<std::string>());
     const Tensor x = tensor_of(data.tensor("x"), dtype_);
     const Tensor labels = tensor_of(data.tensor("labels"), DType::i64);
     const GoldenTensor& batches = data.tensor("batches");
     const std::size_t size = static_cast<std::size_t>(batches.shape[1]);
-    Tape tape;
+    Driven step(driver, [&](Tape&, std::span<const Var> in) {
+      const Var scores = net_(in[0]);
+      const Var loss = cross_entropy(scores, in[1], loss_);
+      const Vars gradients = grad(loss, parameters_);
+      sgd.step(gradients);
+      Vars results{loss, scores};
+      results.insert(results.end(), gradients.begin(), gradients.end());
+      return results;
+    });
     std::vector<double> losses, norms;
     for (std::size_t k = 0; k < static_cast<std::size_t>(batches.shape[0]); ++k) {
       const std::span rows(batches.integers.data() + k * size, size);
-      losses.push_back(tape.step([&] {
-        const Var scores = net_(tape.leaf(nn::take_rows(x, rows)));
-        const Var loss = cross_entropy(scores, tape.leaf(nn::take_rows(labels, rows)));
-        const Vars gradients = grad(loss, parameters_);
-        if (k == 0) {
-          expect_close(c_, "logits_step0", scores, tolerance_);
-          for (std::size_t i = 0; i < names_.size(); ++i) {
-            expect_close(c_, "grad0_" + names_[i], gradients[i], tolerance_);
-          }
-        }
-        sgd.step(gradients);
-        return loss.item();
-      }));
+      const std::vector<Tensor> got = step({nn::take_rows(x, rows), nn::take_rows(labels, rows)});
+      losses.push_back(got[0].item());
+      if (k == 0) {
+        expect_close(c_, "logits_step0", got[1], tolerance_);
+        for (std::size_t i = 0; i < names_.size(); ++i) expect_close(c_, "grad0_" + names_[i], got[i + 2], tolerance_);
+      }
       if (k == 0) {
         for (const auto& [name, state] : buffers_) expect_close(c_, "step1_" + name, state.value(), tolerance_);
       }
@@ -111,9 +128,11 @@ class Training {
     const Tensor labels_eval = tensor_of(data.tensor("labels_eval"), DType::i64);
     const Tensor scores = nn::predict(net_, tensor_of(data.tensor("x_eval"), dtype_));
     expect("eval_logits", scores);
-    expect("eval_loss",
-           tape.step([&] { return cross_entropy(tape.leaf(scores), tape.leaf(labels_eval)).value().to(DType::f64); }));
+    expect("eval_loss", Driven(driver, [options = loss_](Tape&, std::span<const Var> in) {
+             return Vars{cross_entropy(in[0], in[1], options)};
+           })({scores, labels_eval})[0]);
     EXPECT_NEAR(nn::accuracy(scores, labels_eval), c_.description.at("eval_accuracy").get<double>(), 1e-12);
+    return given_;
   }
 
  private:
@@ -129,6 +148,7 @@ class Training {
     return std::sqrt(squares);
   }
   void expect(const std::string& role, const Tensor& got) {
+    given_.push_back(got);
     expect_close(c_, role, got, tolerance_);
     const Json& stated = c_.description.at("float32_deviation");
     if (dtype_ != DType::f32 || !stated.contains(role)) return;
@@ -143,6 +163,8 @@ class Training {
   std::vector<State> parameters_;
   std::vector<std::string> names_;
   std::vector<std::pair<std::string, State>> buffers_;
+  CrossEntropyOptions loss_;
+  std::vector<Tensor> given_;
 };
 
 TEST_P(TrainingGolden, Runs) {
@@ -160,10 +182,16 @@ TEST_P(TrainingGolden, Runs) {
       continue;
     }
     SCOPED_TRACE(c.name);
-    Training(c, GetParam()).train();
+    // Without algebra a program has the bits of the staged kernels, as long as it runs.
+    const Kernels kernels = driver() == Driver::exact ? Kernels::staged : Kernels::usual;
+    const std::vector<Tensor> got = Training(c, dtype(), kernels).train(driver());
+    if (driver() == Driver::exact) {
+      const std::vector<Tensor> want = Training(c, dtype(), kernels).train(Driver::eager);
+      for (std::size_t i = 0; i < want.size(); ++i) EXPECT_TRUE(identical(got[i], want[i])) << "result " << i;
+    }
     ++done;
   }
-  std::cout << "golden training " << name(GetParam()) << ": " << done
+  std::cout << "golden training " << text() << ": " << done
             << " runs, waiting for:" << (waiting.empty() ? " nothing" : waiting) << "\n";
 }
 
@@ -182,7 +210,7 @@ TEST_P(TrainingGolden, Optimizers) {
   int done = 0;
   std::string waiting;
   for (const GoldenCase& c : golden("optim").cases()) {
-    const Tolerance* const tolerance = tolerance_of(c, GetParam());
+    const Tolerance* const tolerance = tolerance_of(c, dtype());
     if (c.op != "optimizer" || !tolerance) continue;
     const std::optional<nn::SgdOptions> options = sgd_options(c.attrs);
     const bool clips = !c.description.at("clip").is_null();
@@ -194,24 +222,27 @@ TEST_P(TrainingGolden, Optimizers) {
     SCOPED_TRACE(c.name);
     std::vector<State> parameters;
     const std::vector<std::string> names{"p", "q", "z"};
-    for (const std::string& n : names) parameters.emplace_back(n, tensor_of(problem.tensor(n), GetParam()));
+    for (const std::string& n : names) parameters.emplace_back(n, tensor_of(problem.tensor(n), dtype()));
     nn::Sgd sgd(parameters, *options);
-    Tape tape;
+    std::vector<Tensor> inputs;
+    for (const std::string& role : problem.args) inputs.push_back(tensor_of(problem.tensor(role), dtype()));
+    Driven step(driver(), [&](Tape& tape, std::span<const Var> in) {
+      NamedVars values;
+      for (std::size_t i = 0; i < in.size(); ++i) values[problem.args[i]] = in[i];
+      for (std::size_t i = 0; i < names.size(); ++i) values[names[i]] = tape.read(parameters[i]);
+      run_golden(problem, values);
+      Vars results{values.at("loss")};
+      const Vars gradients = grad(results[0], sgd.parameters());
+      sgd.step(gradients);
+      results.insert(results.end(), gradients.begin(), gradients.end());
+      return results;
+    });
     for (std::int64_t k = 0; k < c.description.at("steps").get<std::int64_t>(); ++k) {
       // A schedule is a learning rate that changes between the steps.
       sgd.set_learning_rate(c.tensor("lr").reals[static_cast<std::size_t>(k)]);
-      tape.step([&] {
-        NamedVars values = leaves_of(tape, problem, GetParam());
-        for (std::size_t i = 0; i < names.size(); ++i) values.insert_or_assign(names[i], tape.read(parameters[i]));
-        run_golden(problem, values);
-        const Var loss = values.at("loss");
-        expect_step(c, "loss", k, loss.value(), *tolerance);
-        const Vars gradients = grad(loss, sgd.parameters());
-        for (std::size_t i = 0; i < names.size(); ++i) {
-          expect_step(c, "grad_" + names[i], k, gradients[i].value(), *tolerance);
-        }
-        sgd.step(gradients);
-      });
+      const std::vector<Tensor> got = step(inputs);
+      expect_step(c, "loss", k, got[0], *tolerance);
+      for (std::size_t i = 0; i < names.size(); ++i) expect_step(c, "grad_" + names[i], k, got[i + 1], *tolerance);
       for (std::size_t i = 0; i < names.size(); ++i) {
         expect_step(c, "param_" + names[i], k + 1, parameters[i].value(), *tolerance);
         if (c.has("state_momentum_buffer_" + names[i])) {
@@ -221,7 +252,7 @@ TEST_P(TrainingGolden, Optimizers) {
     }
     ++done;
   }
-  std::cout << "golden optim " << name(GetParam()) << ": " << done << " runs, waiting:" << waiting << "\n";
+  std::cout << "golden optim " << text() << ": " << done << " runs, waiting:" << waiting << "\n";
   EXPECT_GE(done, 13);
 }
 

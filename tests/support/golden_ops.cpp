@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <vector>
 
 namespace ebb::test {
@@ -177,7 +178,12 @@ const std::map<std::string, GoldenOp, std::less<>>& golden_ops() {
        }},
       {"mse_loss", golden_mse},
       {"cross_entropy",
-       [](Args a, const Json& j) { return cross_entropy(a[0], a[1], {.reduction = reduction_of(j)}); }},
+       [](Args a, const Json& j) {
+         const bool staged = j.contains("kernel");
+         return cross_entropy(
+             a[0], a[1],
+             {.reduction = reduction_of(j), .kernel = staged ? CrossEntropyKernel::staged : CrossEntropyKernel::fused});
+       }},
       {"batch_norm", golden_batch_norm},
       {"layer_norm", golden_layer_norm},
   };
@@ -227,16 +233,64 @@ void expect_close(const GoldenCase& c, std::string_view role, const Tensor& got,
   EXPECT_FALSE(wrong.has_value()) << name(got.dtype()) << ": " << wrong.value_or("");
 }
 
-NamedVars leaves_of(Tape& tape, const GoldenCase& c, DType dtype) {
+NamedVars leaves_of(GoldenRecording& recording, const GoldenCase& c) {
   NamedVars leaves;
-  for (const std::string& role : c.args) {
-    if (!leaves.contains(role)) leaves[role] = tape.leaf(tensor_of(c.tensor(role), dtype), role);
-  }
+  for (const std::string& role : c.args) leaves[role] = recording.leaf(role);
   return leaves;
 }
 
-void run_golden(const GoldenCase& c, NamedVars& values) {
-  const auto apply = [&](const std::string& op, const Json& names, const Json& attrs) {
+Var GoldenRecording::leaf(const std::string& role, const std::string& name) {
+  if (const auto known = leaves_.find(role); known != leaves_.end()) return known->second;
+  return leaves_[role] = leaf_(role, name.empty() ? role : name);
+}
+
+void expect_golden(const GoldenCase& c, DType dtype, const GoldenChecks& checks,
+                   const std::function<void(GoldenRecording&)>& record) {
+  const auto expect = [&](const std::string& role, const Tensor& got, const Tolerance& tolerance, const char* how) {
+    SCOPED_TRACE(how);
+    if (is_floating(got.dtype())) return expect_close(c, role, got, tolerance);
+    EXPECT_TRUE(identical(got, tensor_of(c.tensor(role), got.dtype()))) << c.name << "/" << role;
+  };
+  std::vector<Tensor> staged;
+  for (const Kernels kernels : {Kernels::usual, Kernels::staged}) {
+    Tape tape;
+    GoldenRecording recording(tape, kernels, [&](const std::string& role, const std::string& name) {
+      return tape.leaf(tensor_of(c.tensor(role), dtype), name);
+    });
+    record(recording);
+    for (const auto& [role, value] : recording.given()) {
+      expect(role, value.value(), *checks.eager, "eager");
+      if (kernels == Kernels::staged) staged.push_back(value.value());
+    }
+  }
+  for (const Setting setting : {Setting::exact, Setting::relaxed}) {
+    if (setting == Setting::exact && !checks.exact) continue;
+    const auto tape = std::make_shared<Tape>(Tape::Mode::trace);
+    Traced traced{tape, {}, {}, {}, {}};
+    std::vector<Tensor> inputs;
+    GoldenRecording recording(*tape, Kernels::staged, [&](const std::string& role, const std::string& name) {
+      inputs.push_back(tensor_of(c.tensor(role), dtype));
+      const Var leaf = tape->leaf(Tensor::abstract(inputs.back().shape(), inputs.back().dtype()), name);
+      traced.arguments.push_back(leaf.id());
+      return leaf;
+    });
+    record(recording);
+    for (const auto& [role, value] : recording.given()) traced.outputs.push_back(value.id());
+    const Tensors got = Program(std::move(traced), all_passes(), setting).compute(inputs);
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      const std::string& role = recording.given()[i].first;
+      if (setting == Setting::exact) {
+        EXPECT_TRUE(identical(got[i], staged[i])) << c.name << "/" << role << ": compiled, other bits";
+      } else {
+        expect(role, got[i], *checks.relaxed, "compiled");
+      }
+    }
+  }
+}
+
+void run_golden(const GoldenCase& c, NamedVars& values, Kernels kernels) {
+  const auto apply = [&](const std::string& op, const Json& names, Json attrs) {
+    if (kernels == Kernels::staged) attrs["kernel"] = "staged";
     std::vector<Var> args;
     for (const Json& arg : names) args.push_back(values.at(arg.get<std::string>()));
     return golden_ops().find(golden_op_key(op, attrs))->second(args, attrs);

@@ -2,6 +2,7 @@
 
 #include <ebb/engine/check/gradcheck.h>
 #include <ebb/engine/check/row/lane_check.h>
+#include <ebb/engine/check/row/program_check.h>
 #include <ebb/engine/check/verify.h>
 #include <ebb/engine/dump/dump.h>
 #include <ebb/engine/tape/grad.h>
@@ -32,12 +33,13 @@ class Check {
 
   RowReport run() {
     if (!declaration()) return report_;
+    report_.checks += check_lanes(row_, report_.failures);
+    sound_ = report_.passed();
     for (const DType dtype : {DType::f32, DType::f64, DType::i64, DType::boolean}) {
       for (const RowSample& sample : samples_of(row_, dtype)) look_at(sample);
     }
     for (const RowSample& sample : options_.samples) look_at(sample);
     require(report_.samples > 0, "no sample calls it: give examples, or lanes and an oracle");
-    report_.checks += check_lanes(row_, report_.failures);
     derivatives();
     return report_;
   }
@@ -73,6 +75,7 @@ class Check {
         value(sample);
         any_number_of_threads(sample);
         cotangents(sample);
+        if (sound_) report_.checks += check_programs(sample, options_.passes, report_.failures);
       }
     } catch (const Error& error) {
       require(false, error.what());
@@ -201,7 +204,8 @@ class Check {
   const Row& row_;
   const RowCheckOptions& options_;
   RowReport report_;
-  std::string what_;  // the sample being looked at
+  bool sound_ = false;  // its lanes, which a program would let write into what lies beside
+  std::string what_;    // the sample being looked at
 };
 
 }  // namespace

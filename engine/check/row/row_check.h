@@ -6,7 +6,9 @@
 #pragma once
 
 #include <ebb/engine/check/row/samples.h>
+#include <ebb/engine/program/passes.h>
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,9 @@ struct RowCheckOptions {
   RowOracle oracle = {};
   /// Calls besides those made from the row's domain or its examples.
   std::vector<RowSample> samples = {};
+  /// What programs of it go through; all_passes() adds the algebra of the library's ops, which relies on what the row
+  /// says of itself (linear, commutative, an identity).
+  std::span<const Pass> passes = engine_passes();
 };
 
 struct RowReport {
@@ -34,7 +39,7 @@ struct RowReport {
 /// against long double within Row::ulp, also of several threads, which must agree to the bit; the lanes of every
 /// instruction set at every length of tail and way of holding operands; the cotangents' types; the derivative and its
 /// derivative against differences, by every input that has one; that the graph passes verify and dumps with the row's
-/// name.
+/// name; the call and its cotangents compiled, which have the bits of eager mode.
 ///
 /// Throws    nothing of what it finds; only what an oracle throws.
 /// Example   EXPECT_TRUE(report_row(kSoftsign).passed()) << report_row(kSoftsign).text();
