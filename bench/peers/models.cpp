@@ -246,7 +246,8 @@ std::unique_ptr<Model> make_matmuls_alone(const ModelCall& call) {
 }
 
 std::string check(const ModelProblem& problem, Model& model) {
-  constexpr double kTolerance = 1e-3;  // of each result's largest element; what is wrong is wrong by far more
+  constexpr double kTolerance = 1e-3;     // of each result's largest element; what is wrong is wrong by far more
+  constexpr std::size_t kFlips = 100000;  // one in so many may lie on the other side of a relu's 0 in f32
   model.activate(1);
   model.run();
   const auto results = model.results();
@@ -258,8 +259,9 @@ std::string check(const ModelProblem& problem, Model& model) {
     if (results[r].size() != want.size()) return fmt::format("result {} has {} elements", r, results[r].size());
     double largest = 0;
     for (const double v : want) largest = std::max(largest, std::abs(v));
+    std::size_t wrong = 0;
     for (std::size_t i = 0; i < want.size(); ++i) {
-      if (std::abs(results[r][i] - want[i]) <= kTolerance * largest) continue;
+      if (std::abs(results[r][i] - want[i]) <= kTolerance * largest || ++wrong <= want.size() / kFlips) continue;
       return fmt::format("result {}, element {} is {}, not {}", r, i, results[r][i], want[i]);
     }
   }
