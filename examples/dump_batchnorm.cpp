@@ -22,6 +22,7 @@ struct Arguments {
   BatchNormKernel kernel = BatchNormKernel::staged;
   DumpFormat format = DumpFormat::text;
   DType dtype = DType::f64;
+  bool times = false;
   std::string output;
 };
 
@@ -159,6 +160,7 @@ void run(const Arguments& arguments) {
   record(tape, batch, arguments.kernel);
   DumpOptions options{.format = arguments.format,
                       .title = "Batch normalization in nine steps, and the backward pass derived from them"};
+  options.times = arguments.times;
   if (arguments.kernel == BatchNormKernel::fused) options.title = "Batch normalization by the fused kernel";
   if (arguments.format == DumpFormat::html) {
     options.panes.push_back(fused_pane(batch));
@@ -183,6 +185,7 @@ int main(int argc, char** argv) {
   dump_program::add_format(app, arguments.format);
   app.add_option("--dtype", arguments.dtype, "Of the numbers (f64)")
       ->transform(CLI::CheckedTransformer(dtypes).description("f64|f32"));
+  dump_program::add_times(app, arguments.times);
   dump_program::add_output(app, arguments.output);
   CLI11_PARSE(app, argc, argv);
   try {

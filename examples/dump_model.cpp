@@ -134,6 +134,7 @@ int main(int argc, char** argv) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_flag("--values", options.values, "The values, too: small tensors in full");
+  dump_program::add_times(app, options.times);
   dump_program::add_output(app, arguments.output);
   CLI11_PARSE(app, argc, argv);
   try {

@@ -27,9 +27,10 @@ struct KernelSpec {
   struct Input {
     bool moves = true;    ///< along a row; or else one element is read for the whole row
     bool per_row = true;  ///< moves from row to row; if it moves along rows too, by `full_step`, as outputs do
+    bool flag = false;    ///< booleans, which are bytes 0 and 1
   };
   struct Output {
-    Id value = 0;
+    Id value = 0;         ///< a truth value is stored as booleans
     bool stream = false;  ///< written around the cache: every row of it begins at a multiple of 64 bytes
   };
   struct Accumulator {
@@ -37,14 +38,13 @@ struct KernelSpec {
     Id next = 0;   ///< after an element
   };
   Walk walk = Walk::rows;
-  DType dtype = DType::f32;
   Formula formula;
   std::vector<Input> inputs;
   std::vector<Output> outputs;
   std::vector<Accumulator> accumulators;
 };
 
-/// `rows` rows of `n` elements. Steps are in bytes. Accumulators of runs lie kPartials together, row after row; those
+/// `rows` rows of `n` elements. Accumulators of runs lie kPartials together, row after row; those
 /// of columns in the order of the columns, with room up to a whole line.
 struct Piece {
   static constexpr std::size_t kMaxInputs = 24;
@@ -52,9 +52,9 @@ struct Piece {
   static constexpr std::size_t kMaxAccumulators = 12;
   std::int64_t rows = 1, n = 0;
   std::int64_t fresh = 1;      // 0: goes on with what the accumulators hold
-  std::int64_t full_step = 0;  // from row to row, of the inputs that move both ways and of the outputs
+  std::int64_t full_step = 0;  // elements from row to row, of the inputs that move both ways and of the outputs
   std::array<const void*, kMaxInputs> in{};
-  std::array<std::int64_t, kMaxInputs> in_step{};  // from row to row, of the inputs that do not move along it
+  std::array<std::int64_t, kMaxInputs> in_step{};  // bytes from row to row, of the inputs that do not move along it
   std::array<void*, kMaxOutputs> out{};
   std::array<void*, kMaxAccumulators> accumulators{};
 };

@@ -325,6 +325,7 @@ GraphNode Condenser::make_group(const Group& group, const std::vector<std::size_
     out.stands_for += graph_.nodes[i].stands_for;
     out.bytes += graph_.nodes[i].bytes;
     out.flops += graph_.nodes[i].flops;
+    if (graph_.nodes[i].seconds) out.seconds = out.seconds.value_or(0) + *graph_.nodes[i].seconds;
   }
   std::vector<std::string> reads, gives;
   for (const GraphEdge* edge : group.edges) {

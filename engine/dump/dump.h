@@ -52,6 +52,7 @@ struct DumpOptions {
   bool fold_repeats = false;            ///< equal scopes in a row are shown once, with their number: `block1 x 12`
   bool values = false;  ///< the values: small tensors in full, large ones in summary; always in json, html, markdown
   std::int64_t full_values = 64;  ///< the most elements a tensor has that is shown in full
+  bool times = false;             ///< what each node takes, measured now: no two dumps are equal
   bool source_lines = true;       ///< the user's line of each node
   bool color = false;             ///< text and tree: colours for a terminal
   bool fold = true;               ///< dot, mermaid: an unnamed part of a named formula is drawn inside its box

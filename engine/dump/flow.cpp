@@ -6,10 +6,16 @@
 namespace ebb::detail {
 namespace {
 
-const lane::Symbol kOne = lane::Symbol::name("1");
-bool is_unit(const lane::Symbol& symbol) { return symbol.op == kOne.op && symbol.word == kOne.word; }
+const lane::Symbol kOne{lane::Symbol::Op::literal, "1", 1, {}};
 
 }  // namespace
+
+bool is_unit(const lane::Symbol& symbol) { return symbol.op == kOne.op && symbol.value == kOne.value; }
+
+bool mentions_cotangent(const lane::Symbol& local) {
+  return (local.op == lane::Symbol::Op::name && local.value == kNoNumber && local.word == kCotangent) ||
+         std::ranges::any_of(local.operands, mentions_cotangent);
+}
 
 Flow::Flow(const Tape& tape, const Labels& labels) : tape_(tape), labels_(labels) {
   find_seeds();
@@ -249,10 +255,10 @@ lane::Symbol Flow::formula(NodeId id, NodeId by, std::uint32_t sweep, const lane
   return whole;
 }
 
-std::string Flow::local_derivative(std::uint32_t sweep, const Contribution& contribution) const {
+lane::Symbol Flow::local_derivative(std::uint32_t sweep, const Contribution& contribution) const {
   const auto [node, by, input, name] = contribution;
-  if (!of_rule(node, by, sweep)) return kOne.word;  // the rule passed its cotangent on
-  return formula(node, by, sweep, is_factor(node, by, sweep) ? kOne : lane::Symbol::name("ct")).text();
+  if (!of_rule(node, by, sweep)) return kOne;  // the rule passed its cotangent on
+  return formula(node, by, sweep, is_factor(node, by, sweep) ? kOne : lane::Symbol::name(kCotangent, kNoNumber));
 }
 
 }  // namespace ebb::detail

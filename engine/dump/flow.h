@@ -29,6 +29,13 @@ struct Cotangent {
   std::vector<Contribution> terms;  // what it adds up, in the order of the sweep; empty where that is not known
 };
 
+/// What a local derivative calls the cotangent, where it does more than multiply it.
+inline constexpr const char* kCotangent = "ct";
+
+/// Whether it is the number 1: a rule passed its cotangent on.
+bool is_unit(const lane::Symbol& local);
+bool mentions_cotangent(const lane::Symbol& local);
+
 class Flow {
  public:
   Flow(const Tape& tape, const Labels& labels);
@@ -46,7 +53,7 @@ class Flow {
 
   /// What a contribution multiplies the cotangent of `by` with, in the words of the rule: `ivar` for `dxhat * ivar`.
   /// Where a rule does more than multiply, its formula with `ct` in the cotangent's place.
-  std::string local_derivative(std::uint32_t sweep, const Contribution& contribution) const;
+  lane::Symbol local_derivative(std::uint32_t sweep, const Contribution& contribution) const;
 
  private:
   using Key = std::pair<NodeId, std::uint32_t>;

@@ -60,10 +60,19 @@ std::string group_of(const std::string& step) {
 }
 
 // The row's expression of a, b, c.
-std::string expression_of(const Row& row) {
-  std::vector<lane::Symbol> operands(static_cast<std::size_t>(row.arity));
-  for (std::size_t i = 0; i < operands.size(); ++i) operands[i].word = static_cast<char>('a' + i);
-  return row.expression(operands).text();
+lane::Symbol expression_of(const Row& row) {
+  std::vector<lane::Symbol> operands;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(row.arity); ++i) {
+    operands.push_back(lane::Symbol::name(std::string(1, static_cast<char>('a' + i)), detail::kNoNumber));
+  }
+  return row.expression(operands);
+}
+
+// A fold's names have numbers of their own, which are no nodes.
+lane::Symbol in_words(lane::Symbol symbol) {
+  if (symbol.op == lane::Symbol::Op::name) symbol.value = detail::kNoNumber;
+  for (lane::Symbol& operand : symbol.operands) operand = in_words(std::move(operand));
+  return symbol;
 }
 
 // A movement moves numbers of places as it moves anything else. Empty where there are too many, where the inputs are
@@ -214,7 +223,7 @@ GraphNode Traversal::make_node(NodeId id) const {
   if (node.row->expression) out.expression = expression_of(*node.row);
   if (node.row->fold) {
     const Fold fold = node.row->fold();
-    out.fold = GraphFold{fold.init, fold.step.text(), fold.finish.text()};
+    out.fold = GraphFold{fold.init, in_words(fold.step), in_words(fold.finish)};
   }
   if (options_.values && node.row->kind == Kind::movement) out.map = map_of(tape_, id, options_.full_values);
   out.step = steps_[id];
@@ -230,6 +239,7 @@ GraphNode Traversal::make_node(NodeId id) const {
   out.dtype = node.value.dtype();
   out.bytes = static_cast<std::size_t>(out.shape.numel()) * size_of(out.dtype);
   out.flops = flops(tape_, id);
+  if (options_.times) out.seconds = time_of(tape_, id);
   out.uses = labels_.uses(id);
   out.presence = node.presence;
   out.where = place(node.where);
@@ -240,7 +250,7 @@ GraphNode Traversal::make_node(NodeId id) const {
 
 void Traversal::derivatives(GraphNode& node) const {
   for (const detail::Cotangent& cotangent : flow_.cotangents(node.id)) {
-    GraphGradient gradient{cotangent.sweep, cotangent.node, {}, {}, {}};
+    GraphGradient gradient{cotangent.sweep, cotangent.node, {}, {}, {}, {}};
     gradient.name = labels_.cotangent_name(cotangent.node, node.id, cotangent.sweep);
     if (cotangent.terms.size() > 1) {
       for (const detail::Contribution& term : cotangent.terms) gradient.terms.push_back(term.name);
@@ -439,7 +449,9 @@ NodeId Graph::spelled_out_by(NodeId id) const {
 }
 
 Graph describe(const Tape& tape, const DumpOptions& options) {
-  return condense(Traversal(tape, options).run(), options);
+  Graph graph = condense(Traversal(tape, options).run(), options);
+  explain(graph);
+  return graph;
 }
 
 }  // namespace ebb

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ebb/engine/dump/dump.h>
+#include <ebb/engine/lanes/symbol.h>
 
 #include <cstddef>
 #include <optional>
@@ -45,6 +46,21 @@ struct GraphOutput {
   DType dtype = DType::f32;
 };
 
+/// A piece of a sentence. Text is plain words of ours; each format has its own way to write the others.
+struct GraphPiece {
+  enum class Kind : std::uint8_t {
+    text,
+    name,       ///< of a value
+    cotangent,  ///< the name of one
+    formula,
+    code,  ///< an op, a shape
+  };
+  Kind kind = Kind::text;
+  std::string text;
+};
+using GraphSentence = std::vector<GraphPiece>;
+std::string_view name(GraphPiece::Kind kind);
+
 /// The cotangent of a node, as one sweep found it.
 struct GraphGradient {
   std::uint32_t sweep = 0;
@@ -52,6 +68,7 @@ struct GraphGradient {
   std::string name;                // `dx`, or `%12`
   std::vector<std::string> terms;  // what it adds up, where that is more than one: `dx1`, `dx2`
   std::optional<ValueSummary> value;
+  std::vector<GraphSentence> why;  // it is a sum
 };
 
 /// What the rule of a node gave for one of its inputs: an edge, walked backwards.
@@ -60,28 +77,40 @@ struct GraphPullback {
   std::size_t input = 0;
   NodeId node = kNoNode;  // that holds it
   std::string name;       // `dxmu1`, or `%12`
-  std::string local;  // the derivative by this input, in the words of the rule: `ivar`; with `ct` where it does more
-                      // than multiply the cotangent
+  lane::Symbol local;     // the derivative by this input, in the words of the rule: `ivar`; with `ct` where it does
+                          // more than multiply the cotangent
+};
+
+/// What the rules of a node and of the parts that its formula spells out give to something that they read. Parts whose
+/// cotangents have no line of their own are passed over: `0.5 / sqrtvar` goes from sqrtvar to var, past `var + eps`.
+struct GraphContribution {
+  std::uint32_t sweep = 0;
+  NodeId of = kNoNode;      // whose derivative it is: the node, or one of its parts
+  NodeId target = kNoNode;  // by which
+  NodeId node = kNoNode;    // that holds it
+  std::string name;         // `dvar`, or `%12`
+  lane::Symbol local;       // the product of the derivatives on the way, as in GraphPullback
+  std::vector<GraphSentence> why;
 };
 
 /// A reduction in expressions of the accumulator `acc`, an element `a` and the count `n` of them.
 struct GraphFold {
   double init = 0;
-  std::string step, finish;
+  lane::Symbol step, finish;
 };
 
 struct GraphNode {
   NodeId id = kNoNode;
   std::string op;
   Kind kind = Kind::opaque;
-  std::string name;                // its first name in full; empty if it bears none
-  std::vector<std::string> names;  // all of them
-  std::string formula;             // what it is computed by: `x - mu`; empty for a leaf
-  std::string expression;          // elementwise: what the row computes from its inputs a, b, c: `a - b`
-  std::optional<GraphFold> fold;   // reduction: its steps
-  std::vector<std::int64_t> map;   // movement of few elements: where each comes from, counted through all inputs
-  std::string step;                // "2", "5a"; "0" for what a sweep does at the leaves; empty outside of steps
-  std::size_t scope = 0;           // index into Graph::scopes
+  std::string name;                        // its first name in full; empty if it bears none
+  std::vector<std::string> names;          // all of them
+  std::string formula;                     // what it is computed by: `x - mu`; empty for a leaf
+  std::optional<lane::Symbol> expression;  // elementwise: what the row computes from its inputs a, b, c: `a - b`
+  std::optional<GraphFold> fold;           // reduction: its steps
+  std::vector<std::int64_t> map;  // movement of few elements: where each comes from, counted through all inputs
+  std::string step;               // "2", "5a"; "0" for what a sweep does at the leaves; empty outside of steps
+  std::size_t scope = 0;          // index into Graph::scopes
   Role role = Role::forward;
   std::uint32_t sweep = 0;        // the sweep that recorded it, from 1; 0 outside
   NodeId origin = kNoNode;        // the node whose derivative it is
@@ -93,16 +122,20 @@ struct GraphNode {
   DType dtype = DType::f32;
   std::size_t bytes = 0;
   double flops = 0;
-  std::size_t uses = 0;  // by how many inputs, on the whole tape
+  std::optional<double> seconds;  // that it takes by itself, if asked for
+  std::size_t uses = 0;           // by how many inputs, on the whole tape
   Presence presence = Presence::computed;
   std::string where;  // `train.cpp:41`
   std::optional<ValueSummary> value;
-  std::vector<GraphGradient> gradients;  // by sweep
-  std::vector<GraphPullback> pullbacks;  // by sweep, as the sweep recorded them
-  std::string message;                   // of the error, if it failed
-  std::size_t repeats = 1;               // how many equal ones in a row it is shown for
-  std::size_t stands_for = 1;            // how many nodes; of a scope drawn as one, those inside
-  std::vector<GraphOutput> outputs;      // of a scope drawn as one node, whose id is that of its last node
+  std::vector<GraphGradient> gradients;          // by sweep
+  std::vector<GraphPullback> pullbacks;          // by sweep, as the sweep recorded them
+  std::vector<GraphContribution> contributions;  // by sweep; none of a part, whose own are those of what spells it out
+  std::vector<GraphSentence> why;                // it has this shape, and several ways to go
+  std::string derivative;                        // that made it, of a contribution: `∂xhat/∂xmu = ivar`
+  std::string message;                           // of the error, if it failed
+  std::size_t repeats = 1;                       // how many equal ones in a row it is shown for
+  std::size_t stands_for = 1;                    // how many nodes; of a scope drawn as one, those inside
+  std::vector<GraphOutput> outputs;              // of a scope drawn as one node, whose id is that of its last node
 };
 
 /// A further name of a node: `dgammax = dout`.
@@ -117,6 +150,7 @@ struct GraphAlias {
   std::size_t scope = 0;
   std::uint32_t sweep = 0;
   std::string where;
+  std::string derivative;  // `∂out/∂gammax = 1`
 };
 
 struct GraphEdge {
@@ -196,12 +230,23 @@ std::string times(std::size_t repeats);
 /// Makes a graph smaller: repeated scopes shown once, scopes drawn as one node, the neighbourhood of one node.
 Graph condense(Graph graph, const DumpOptions& options);
 
+/// Adds the reasons: why a sum stands where a broadcast was, why contributions add.
+void explain(Graph& graph);
+
 /// Describes the part of `tape` that the options ask for.
 Graph describe(const Tape& tape, const DumpOptions& options = {});
 
 /// What the value of a node is like, with its elements if there are at most `full`; nothing if it has no value. A
 /// broadcast that nobody has needed in full is not computed for it.
 std::optional<ValueSummary> summarise(const Tape& tape, NodeId id, std::int64_t full);
+
+/// The seconds that a node takes when it is called by itself: the median of several runs. Nothing of a node without a
+/// value, or without an input that is a tensor.
+std::optional<double> time_of(const Tape& tape, NodeId id);
+/// `850 ns`, `1.2 ms`.
+std::string duration(double seconds);
+/// `48 B, 6 flops`, and the time if it was asked for.
+std::string cost_of(const GraphNode& node);
 
 /// The elements, as rows; of a large tensor `100 values: min 1, mean 1.02, max 3, deviation 0.2, 1 not finite`.
 std::string to_string(const ValueSummary& value);

@@ -11,11 +11,16 @@ namespace {
 
 constexpr std::size_t kLongestPart = 48;  // a longer formula is not spelled out inside another
 
+// A minus is an operator, as it is for a reader.
 lane::Symbol literal(const Tensor& value) {
   std::string text =
       value.dtype() == DType::boolean ? (value.at(0) != 0 ? "true" : "false") : fmt::format("{}", value.at(0));
   if (value.dtype() == DType::f32) text = fmt::format("{}", static_cast<float>(value.at(0)));
-  return lane::Symbol::name(text);
+  const bool negative = text.starts_with('-');
+  lane::Symbol number{lane::Symbol::Op::literal, text.substr(negative ? 1 : 0), value.at(0), {}};
+  if (!negative) return number;
+  number.value = -number.value;
+  return -number;
 }
 
 }  // namespace
@@ -57,7 +62,7 @@ bool Labels::is_literal(NodeId id) const { return tape_.node(id).row == &kConsta
 
 std::string Labels::label(NodeId id) const {
   if (first_[id] != kNoEntry) return texts_[first_[id]];
-  return is_literal(id) ? literal(tape_.node(id).value).word : fmt::format("%{}", id);
+  return is_literal(id) ? literal(tape_.node(id).value).text() : fmt::format("%{}", id);
 }
 
 // An unnamed node that only one other uses is spelled out in that one's formula if both belong to one derivative rule,
@@ -154,7 +159,7 @@ lane::Symbol Labels::operand(NodeId id, std::size_t slot) const {
   if (is_literal(in)) return literal(tape_.node(in).value);
   if (folded_[in] == id) return formulas_[in];
   const std::uint32_t entry = known_as(id, slot);
-  return lane::Symbol::name(entry == kNoEntry ? fmt::format("%{}", in) : qualified(entry, tape_.node(id).scope));
+  return lane::Symbol::name(entry == kNoEntry ? fmt::format("%{}", in) : qualified(entry, tape_.node(id).scope), in);
 }
 
 lane::Symbol call_of(const Row& row, std::span<const lane::Symbol> operands, std::span<const Attr> attrs) {
@@ -164,7 +169,7 @@ lane::Symbol call_of(const Row& row, std::span<const lane::Symbol> operands, std
   for (const Attr& attr : attrs) {
     const bool* flag = std::get_if<bool>(&attr.value);
     if (flag && !*flag) continue;
-    arguments.push_back(lane::Symbol::name(to_string(Attrs(std::span(&attr, 1)))));
+    arguments.push_back(lane::Symbol::name(to_string(Attrs(std::span(&attr, 1))), kNoNumber));
   }
   return lane::Symbol::call(row.name, std::move(arguments));
 }

@@ -16,6 +16,9 @@ namespace ebb::detail {
 
 inline constexpr std::uint32_t kNoEntry = 0xffffffff;
 
+/// The number of a name in a formula is the node that it stands for; this one's stands for none.
+inline constexpr double kNoNumber = -1;
+
 /// A call of `row` on `operands`: its expression, or `matmul(a, b, transpose_b=true)`.
 lane::Symbol call_of(const Row& row, std::span<const lane::Symbol> operands, std::span<const Attr> attrs);
 

@@ -1,6 +1,7 @@
 // From an entry of an op tuple to a row: its lanes, its formula, its oracle, its rules and its type rule.
 #pragma once
 
+#include <ebb/engine/codegen/recorded.h>
 #include <ebb/engine/lanes/op.h>
 #include <ebb/engine/tape/row.h>
 
@@ -78,10 +79,19 @@ constexpr Row make_row(PerIsa<LaneTable> lanes) {
   };
 }
 
+/// The same, for generated code too: of the library's own ops, whose lanes are compiled to the bits of what they
+/// record.
+template <const auto& kOps, std::size_t I>
+constexpr Row make_recorded_row(PerIsa<LaneTable> lanes) {
+  Row row = make_row<kOps, I>(lanes);
+  row.record = codegen::record<kOps, I>;
+  return row;
+}
+
 /// The rows of a whole tuple.
 template <const auto& kOps, class LanesAt, std::size_t... I>
 constexpr auto make_rows(LanesAt lanes_at, std::index_sequence<I...>) {
-  return std::array{make_row<kOps, I>(lanes_at(I))...};
+  return std::array{make_recorded_row<kOps, I>(lanes_at(I))...};
 }
 
 template <std::size_t N>

@@ -7,7 +7,6 @@
 
 #include <ebb/engine/lanes/mask.h>
 #include <ebb/engine/lanes/op.h>
-#include <ebb/engine/lanes/pack_math.h>
 #include <ebb/engine/tape/row.h>
 
 #include <array>

@@ -5,6 +5,7 @@
 // set, `own`: what the compiler's flags allow.
 #pragma once
 
+#include <ebb/engine/lanes/pack_math.h>
 #include <xsimd/xsimd.hpp>
 
 #ifndef EBB_ISA
@@ -108,3 +109,34 @@ inline void stream_fence(Arch) {
 }
 
 }  // namespace ebb::EBB_ISA
+
+namespace ebb::lane {
+
+template <class T, class A>
+struct Machine<xsimd::batch<T, A>> {
+  using P = xsimd::batch<T, A>;
+  using Bits = xsimd::batch<typename xsimd::as_unsigned_integer<T>::type, A>;
+  using Wide = xsimd::batch<double, A>;
+
+  static Bits bits(const P& x) { return xsimd::bitwise_cast<Bits>(x); }
+  static P real(const Bits& x) { return xsimd::bitwise_cast<P>(x); }
+  static P least(const P& a, const P& b) { return xsimd::min(a, b); }
+  static P greatest(const P& a, const P& b) { return xsimd::max(a, b); }
+  static P root(const P& x) { return xsimd::sqrt(x); }
+  static auto widened(const P& x) { return EBB_ISA::widened(x); }
+  static P narrowed(const Wide& low, const Wide& high) { return EBB_ISA::narrowed(low, high); }
+
+  template <class F>
+  static P or_by_library(const P& x, const P& y, T limit, F library) {
+    if (!xsimd::any((x > P(limit)) | (x < P(-limit)))) return y;
+    alignas(64) T in[P::size], out[P::size];
+    x.store_aligned(in);
+    y.store_aligned(out);
+    for (std::size_t i = 0; i < P::size; ++i) {
+      if (!(in[i] <= limit && in[i] >= -limit)) out[i] = library(in[i]);
+    }
+    return P::load_aligned(out);
+  }
+};
+
+}  // namespace ebb::lane

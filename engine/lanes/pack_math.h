@@ -1,4 +1,8 @@
-// The functions of the vocabulary on packs of floats. Included only by files compiled once per instruction set.
+// The functions of the vocabulary on packs of floats, for whatever type of packs has a Machine.
+//
+// On an instruction set's packs they compute; on recorded packs (codegen/recorded.h) the same text writes itself down,
+// operation by operation, for generated code. The type of the packs is part of every name here, so what is compiled for
+// one set is never called by another.
 //
 // Each is a reduction to a small interval and a polynomial there, made of + - * / and selections alone: no tables, no
 // branches but one for huge angles, no fused multiply-adds, so the bits are the same on every instruction set.
@@ -9,20 +13,26 @@
 #pragma once
 
 #include <ebb/engine/lanes/math.h>
-#include <ebb/engine/lanes/pack.h>
 
 #include <array>
 #include <bit>
 #include <math.h>
 
-namespace ebb::EBB_ISA {
+namespace ebb::lane {
 
-/// What depends on the type alone.
-template <class T>
+/// What a type of packs P offers beside operators and `select`: `Bits`, packs of as many unsigned integers; `bits` and
+/// `real`, the same bits as one or the other; `least` and `greatest`, which take the second operand if one is a NaN;
+/// `root`; `Wide`, packs of doubles, `widened`, two of them, and `narrowed`; and `or_by_library(x, y, limit, f)`: y,
+/// but f(x) where x lies outside of -limit..limit.
+template <class P>
+struct Machine;
+
+/// What depends on the type of an element alone.
+template <class P, class T = typename P::value_type>
 struct Format;
 
-template <>
-struct Format<float> {
+template <class P>
+struct Format<P, float> {
   using Bits = std::uint32_t;
   static constexpr int kMantissa = 23, kBias = 127;
   static constexpr float kLn2High = 0x1.63p-1F, kLn2Low = -0x1.bd0105c610ca8p-13F;
@@ -39,8 +49,8 @@ struct Format<float> {
                                        1.69712478e-4F, -2.34046019e-4F, -5.24254626e-5F};
 };
 
-template <>
-struct Format<double> {
+template <class P>
+struct Format<P, double> {
   using Bits = std::uint64_t;
   static constexpr int kMantissa = 52, kBias = 1023;
   static constexpr double kLn2High = 0x1.62e42feep-1, kLn2Low = 0x1.a39ef35793c76p-33;
@@ -64,25 +74,23 @@ struct Format<double> {
       1.3950083680528569e-8, 3.0469175279772778e-11, -9.8244531796909769e-10};
 };
 
-}  // namespace ebb::EBB_ISA
-
-namespace ebb::lane {
-
-template <class T, class A>
-requires std::is_floating_point_v<T>
-struct PackMath<xsimd::batch<T, A>> {
-  using P = xsimd::batch<T, A>;
-  using M = xsimd::batch_bool<T, A>;
-  using F = EBB_ISA::Format<T>;
+template <Packed Pack>
+requires std::is_floating_point_v<typename Pack::value_type>
+struct PackMath<Pack> {
+  using P = Pack;
+  using T = typename P::value_type;
+  using M = typename P::batch_bool_type;
+  using F = Format<P>;
   using Bits = typename F::Bits;
-  using U = xsimd::batch<Bits, A>;
+  using Own = Machine<P>;
+  using U = typename Own::Bits;
   static constexpr T kInf = std::numeric_limits<T>::infinity();
   static constexpr T kNan = std::numeric_limits<T>::quiet_NaN();
   // Added to a number, it leaves the nearest integer in the last bits.
   static constexpr T kMagic = static_cast<T>(Bits{3} << (F::kMantissa - 1));
 
-  static U bits(const P& x) { return xsimd::bitwise_cast<U>(x); }
-  static P real(const U& x) { return xsimd::bitwise_cast<P>(x); }
+  static U bits(const P& x) { return Own::bits(x); }
+  static P real(const U& x) { return Own::real(x); }
 
   template <std::size_t N>
   static P polynomial(const P& x, const std::array<T, N>& c) {
@@ -108,11 +116,11 @@ struct PackMath<xsimd::batch<T, A>> {
 
   static P sign_of(const P& x) { return x & P(T(-0.0)); }
   static P abs(const P& x) { return real(bits(x) & U(~Bits{0} >> 1)); }
-  static P sqrt(const P& x) { return xsimd::sqrt(x); }
+  static P sqrt(const P& x) { return Own::root(x); }
   static M is_nan(const P& x) { return !(x == x); }
   // A NaN stays one: of a NaN and a number, the instruction takes its second operand.
-  static P at_most(const P& x, T limit) { return xsimd::min(P(limit), x); }
-  static P at_least(const P& x, T limit) { return xsimd::max(P(limit), x); }
+  static P at_most(const P& x, T limit) { return Own::least(P(limit), x); }
+  static P at_least(const P& x, T limit) { return Own::greatest(P(limit), x); }
   static P nearest(const P& x) { return (x + P(kMagic)) - P(kMagic); }  // of a small number; loses the sign of 0
 
   static P round(const P& x) {
@@ -289,24 +297,10 @@ struct PackMath<xsimd::batch<T, A>> {
   static M odd(const U& n) { return real((n & U(Bits{1})) << F::kMantissa) > P(T(0)); }
   static P second_bit(const U& n) { return real((n & U(Bits{2})) << (static_cast<int>(8 * sizeof(T)) - 2)); }
 
-  // Of angles too large for the parts of pi, the C library's.
-  template <class Own>
-  static P or_by_library(const P& x, const P& y, Own library) {
-    const M huge = abs(x) > P(F::kAngle);
-    if (!xsimd::any(huge)) return y;
-    alignas(64) T in[P::size], out[P::size];
-    x.store_aligned(in);
-    y.store_aligned(out);
-    for (std::size_t i = 0; i < P::size; ++i) {
-      if (!(in[i] <= F::kAngle && in[i] >= -F::kAngle)) out[i] = library(in[i]);
-    }
-    return P::load_aligned(out);
-  }
-
   static P sin(const P& x) {
     const Turned t = turned(abs(x));
     const P y = select(odd(t.n), t.cos, t.sin) ^ second_bit(t.n) ^ sign_of(x);
-    return or_by_library(x, y, [](T v) {
+    return Own::or_by_library(x, y, F::kAngle, [](T v) {
       if constexpr (sizeof(T) == 4) {
         return ::sinf(v);
       } else {
@@ -317,7 +311,7 @@ struct PackMath<xsimd::batch<T, A>> {
   static P cos(const P& x) {
     const Turned t = turned(abs(x));
     const P y = select(odd(t.n), t.sin, t.cos) ^ second_bit(t.n + U(Bits{1}));
-    return or_by_library(x, y, [](T v) {
+    return Own::or_by_library(x, y, F::kAngle, [](T v) {
       if constexpr (sizeof(T) == 4) {
         return ::cosf(v);
       } else {
@@ -329,7 +323,7 @@ struct PackMath<xsimd::batch<T, A>> {
     const Turned t = turned(abs(x));
     const M turn = odd(t.n);
     const P y = select(turn, negate(t.cos), t.sin) / select(turn, t.sin, t.cos);
-    return or_by_library(x, y ^ sign_of(x), [](T v) {
+    return Own::or_by_library(x, y ^ sign_of(x), F::kAngle, [](T v) {
       if constexpr (sizeof(T) == 4) {
         return ::tanf(v);
       } else {
@@ -373,7 +367,8 @@ struct PackMath<xsimd::batch<T, A>> {
     const P near = a + a * polynomial(a * a, kSeries);
     const M small = a < P(T(1));
     a = at_most(a, F::kTail);
-    const P far = P(T(1)) - P(T(2)) * exp(negate(a * a)) * tail_ratio(a * P(T(1.41421356237309504880L)));
+    // Of two NaNs a product takes either: both factors keep the sign of a's.
+    const P far = P(T(1)) - P(T(2)) * exp(P(T(0)) - a * a) * tail_ratio(a * P(T(1.41421356237309504880L)));
     return select(small, near, far) | sign_of(x);
   }
   static P gelu(const P& x) {
@@ -452,10 +447,10 @@ struct PackMath<xsimd::batch<T, A>> {
     const P a = abs(x);
     P power;
     if constexpr (sizeof(T) == 4) {  // doubles have bits to spare
-      const auto [a0, a1] = EBB_ISA::widened(a);
-      const auto [y0, y1] = EBB_ISA::widened(y);
-      using D = PackMath<xsimd::batch<double, A>>;
-      power = EBB_ISA::narrowed(D::exp(y0 * D::log(a0)), D::exp(y1 * D::log(a1)));
+      const auto [a0, a1] = Own::widened(a);
+      const auto [y0, y1] = Own::widened(y);
+      using D = PackMath<typename Own::Wide>;
+      power = Own::narrowed(D::exp(y0 * D::log(a0)), D::exp(y1 * D::log(a1)));
     } else {
       power = power_in_parts(a, y);
     }
@@ -474,11 +469,13 @@ struct PackMath<xsimd::batch<T, A>> {
 };
 
 /// Packs of integers have no fractions.
-template <class T, class A>
-requires std::is_integral_v<T>
-struct PackMath<xsimd::batch<T, A>> {
-  using P = xsimd::batch<T, A>;
-  static P abs(const P& x) { return select(x < P(T(0)), -x, x); }
+template <Packed Pack>
+requires std::is_integral_v<typename Pack::value_type>
+struct PackMath<Pack> {
+  static Pack abs(const Pack& x) {
+    const Pack zero(typename Pack::value_type(0));
+    return select(x < zero, -x, x);
+  }
 };
 
 }  // namespace ebb::lane

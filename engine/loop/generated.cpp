@@ -30,9 +30,6 @@ std::vector<lane::Symbol> names(std::size_t count) {
   return out;
 }
 
-// A row whose lanes are the same for every instruction set was compiled elsewhere, perhaps with fused multiply-adds.
-bool has_our_bits(const Row& row) { return row.lanes[0] != row.lanes[1]; }
-
 }  // namespace
 
 std::unique_ptr<Loop::Generated> Loop::Generated::make(const Loop& loop) {
@@ -53,35 +50,38 @@ std::unique_ptr<Loop::Generated> Loop::Generated::make(const Loop& loop) {
 }
 
 bool Loop::Generated::describe(const Loop& loop, KernelSpec& spec) {
-  std::optional<DType> dtype;
-  const auto is_dtype = [&](DType d) { return is_floating(d) && dtype.value_or(d) == d && (dtype = d); };
+  const std::optional<DType> dtype = number_dtype(loop);
+  if (!dtype) return false;
+  spec.formula = codegen::Formula(*dtype);
+  size_ = static_cast<std::int64_t>(size_of(*dtype));
   std::vector<std::optional<Id>> of_source(loop.sources_), of_step(loop.steps_);
   const auto operand = [&](const Operand& o) -> std::optional<Id> {
     if (o.is_step) return of_step[o.index];
     if (!of_source[o.index]) {
-      if (!is_dtype(loop.source_[o.index].tensor.dtype()) || inputs_.size() == Piece::kMaxInputs) return {};
-      of_source[o.index] = spec.formula.input(inputs_.size());
-      inputs_.push_back({.source = o.index});
+      const DType own = loop.source_[o.index].tensor.dtype();
+      if ((own != *dtype && own != DType::boolean) || inputs_.size() == Piece::kMaxInputs) return {};
+      of_source[o.index] =
+          own == DType::boolean ? spec.formula.flag(inputs_.size()) : spec.formula.input(inputs_.size());
+      inputs_.push_back({.source = o.index, .size = static_cast<std::int64_t>(size_of(own))});
     }
     return of_source[o.index];
   };
-  const std::vector<lane::Symbol> symbols = names(LaneCall::kMaxArity);
   for (std::size_t i = 0; i < loop.steps_; ++i) {
     const Step& step = loop.step_[i];
     if (!step.used && !step.place) continue;
-    if (!has_our_bits(*step.row) || !step.row->expression) return false;
+    if (!step.row->record) return false;
     std::array<Id, LaneCall::kMaxArity> operands{};
     for (std::size_t k = 0; k < step.arity; ++k) {
       const std::optional<Id> id = operand(step.operands[k]);
       if (!id) return false;
       operands[k] = *id;
     }
-    of_step[i] = spec.formula.add(step.row->expression({symbols.data(), step.arity}), operands);
+    of_step[i] = step.row->record(spec.formula, step.dtype, {operands.data(), step.arity});
     if (!of_step[i]) return false;
     if (!step.place) continue;
-    if (spec.formula[*of_step[i]].is_truth() || outputs_.size() == Piece::kMaxOutputs) return false;
+    if (outputs_.size() == Piece::kMaxOutputs) return false;
     spec.outputs.push_back({*of_step[i], false});
-    outputs_.push_back(i);
+    outputs_.push_back({i, step.out_size});
   }
   for (std::size_t r = 0; r < loop.reductions_; ++r) {
     const Reduction& reduction = loop.reduction_[r];
@@ -108,7 +108,7 @@ bool Loop::Generated::describe(const Loop& loop, KernelSpec& spec) {
       return row.fold ? row.fold().step : row.accumulators.next(k, std::span(parts).first(count), parts.back());
     };
     for (std::size_t k = 0; k < count; ++k) {
-      const auto begin = row.fold ? spec.formula.add({codegen::Op::literal, {}, row.fold().init})
+      const auto begin = row.fold ? spec.formula.literal(row.fold().init)
                                   : spec.formula.add(row.accumulators.first(k, parts.back()), ids);
       const auto next = spec.formula.add(next_of(k), ids);
       if (!begin || !next) return false;
@@ -116,30 +116,42 @@ bool Loop::Generated::describe(const Loop& loop, KernelSpec& spec) {
     }
     sums_.push_back({reduction.reducer, count, first, 0, {r}});
   }
-  if (!dtype) return false;
-  spec.dtype = *dtype;
   accumulators_ = spec.accumulators.size();
-  size_ = static_cast<std::int64_t>(size_of(*dtype));
   return true;
+}
+
+// The dtype of all of the loop's numbers; nothing if there are two, or others than floats.
+std::optional<DType> Loop::Generated::number_dtype(const Loop& loop) {
+  std::optional<DType> dtype;
+  const auto takes = [&](DType d) {
+    return d == DType::boolean || (is_floating(d) && *(dtype = dtype.value_or(d)) == d);
+  };
+  for (std::size_t i = 0; i < loop.steps_; ++i) {
+    if ((loop.step_[i].used || loop.step_[i].place) && !takes(loop.step_[i].dtype)) return std::nullopt;
+  }
+  for (std::size_t r = 0; r < loop.reductions_; ++r) {
+    if (loop.reduction_[r].place && !takes(loop.reduction_[r].dtype)) return std::nullopt;
+  }
+  return dtype.value_or(DType::f32);
 }
 
 void Loop::Generated::set_strides(const Loop& loop, KernelSpec& spec) {
   using Walk = KernelSpec::Walk;
   spec.walk = sums_.empty() ? Walk::rows : plan_.inner_reduced() ? Walk::runs : Walk::columns;
-  row_ = plan_.step(1) * size_;
-  plane_ = plan_.step(2) * size_;
+  row_ = plan_.step(1);
+  plane_ = plan_.step(2);
   for (Input& input : inputs_) {
     plan_.strides_of(loop.source_[input.source].tensor.shape(), input.strides);
-    input.row = plan_.step(input.strides, 1) * size_;
-    input.plane = plan_.step(input.strides, 2) * size_;
+    input.row = plan_.step(input.strides, 1) * input.size;
+    input.plane = plan_.step(input.strides, 2) * input.size;
     input.moves = plan_.rank() > 0 && input.strides[plan_.rank() - 1] != 0;
     // Long runs are cut, and their pieces are rows.
-    spec.inputs.push_back({input.moves, spec.walk == Walk::runs && plan_.inner() > Cut::kRunBlock && input.moves
-                                            ? true
-                                            : input.row != 0});
+    const bool in_pieces = spec.walk == Walk::runs && plan_.inner() > Cut::kRunBlock && input.moves;
+    const bool flag = loop.source_[input.source].tensor.dtype() == DType::boolean;
+    spec.inputs.push_back({input.moves, in_pieces || input.row != 0, flag});
   }
   stream_ = loop.shape_.numel() * size_ >= kStreamBytes && plan_.inner() * size_ % 64 == 0;
-  for (KernelSpec::Output& output : spec.outputs) output.stream = stream_;
+  for (KernelSpec::Output& output : spec.outputs) output.stream = stream_ && !spec.formula[output.value].is_truth();
 }
 
 void Loop::Generated::choose_pieces() {
@@ -158,8 +170,8 @@ void Loop::Generated::choose_pieces() {
       std::clamp<std::int64_t>(kCallBytes / (std::min(plan_.inner(), kColumnsTogether) * size_), 1, Cut::kRowBlock);
 }
 bool Loop::Generated::run(const Loop& loop) {
-  for (const std::size_t step : outputs_) {
-    if (stream_ && reinterpret_cast<std::uintptr_t>(loop.step_[step].place) % 64 != 0) return false;
+  for (const Output& output : outputs_) {
+    if (stream_ && reinterpret_cast<std::uintptr_t>(loop.step_[output.step].place) % 64 != 0) return false;
   }
   cut_ ? run_cut(loop) : run_flat(loop);
   return true;
@@ -169,13 +181,15 @@ bool Loop::Generated::run(const Loop& loop) {
 Piece Loop::Generated::call_for(const Loop& loop, const Block& block, bool reduced) const {
   Piece call;
   const Strides index = plan_.begin_of(block, reduced);
-  const auto of = [&](const Strides& strides) { return plan_.offset(index, strides) * size_; };
+  const auto of = [&](const Strides& strides) { return plan_.offset(index, strides); };
   for (std::size_t k = 0; k < inputs_.size(); ++k) {
-    call.in[k] = loop.source_[inputs_[k].source].data + of(inputs_[k].strides);
+    call.in[k] = loop.source_[inputs_[k].source].data + of(inputs_[k].strides) * inputs_[k].size;
     call.in_step[k] = inputs_[k].row;
   }
   const std::int64_t at = of(plan_.strides());
-  for (std::size_t k = 0; k < outputs_.size(); ++k) call.out[k] = loop.step_[outputs_[k]].place + at;
+  for (std::size_t k = 0; k < outputs_.size(); ++k) {
+    call.out[k] = loop.step_[outputs_[k].step].place + at * outputs_[k].size;
+  }
   call.full_step = row_;
   return call;
 }
@@ -185,10 +199,10 @@ void Loop::Generated::advance(Piece& call, std::int64_t planes, std::int64_t row
   for (std::size_t k = 0; k < inputs_.size(); ++k) {
     const Input& input = inputs_[k];
     call.in[k] = static_cast<const std::byte*>(call.in[k]) + planes * input.plane + rows * input.row +
-                 (input.moves ? columns * size_ : 0);
+                 (input.moves ? columns * input.size : 0);
   }
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
-    call.out[k] = static_cast<std::byte*>(call.out[k]) + planes * plane_ + rows * row_ + columns * size_;
+    call.out[k] = static_cast<std::byte*>(call.out[k]) + (planes * plane_ + rows * row_ + columns) * outputs_[k].size;
   }
 }
 
@@ -314,7 +328,7 @@ void Loop::Generated::visit_runs(const Block& block, const Piece& at) {
       for (std::int64_t kept = 0; kept < block.kepts; ++kept) {
         Piece call = at;
         advance(call, plane, kept, 0);
-        call.full_step = Cut::kRunBlock * size_;
+        call.full_step = Cut::kRunBlock;
         for (std::size_t k = 0; k < inputs_.size(); ++k) call.in_step[k] = 0;
         for (std::int64_t column = 0; column < block.n;) {
           const std::int64_t left = block.n - column;

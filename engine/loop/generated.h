@@ -29,8 +29,13 @@ class Loop::Generated {
   struct Input {
     std::size_t source;
     Strides strides{};
+    std::int64_t size = 4;            // of an element
     std::int64_t row = 0, plane = 0;  // in bytes
     bool moves = true;
+  };
+  struct Output {
+    std::size_t step;
+    std::int64_t size;
   };
   struct Sum {  // accumulators that reductions share
     const Reducer* reducer;
@@ -40,6 +45,7 @@ class Loop::Generated {
   };
 
   explicit Generated(const Plan& plan) : plan_(plan) {}
+  static std::optional<DType> number_dtype(const Loop& loop);
   bool describe(const Loop& loop, codegen::KernelSpec& spec);
   void set_strides(const Loop& loop, codegen::KernelSpec& spec);
   void choose_pieces();
@@ -59,12 +65,12 @@ class Loop::Generated {
   std::optional<Cut> cut_;
   std::unique_ptr<codegen::Kernel> kernel_;
   std::vector<Input> inputs_;
-  std::vector<std::size_t> outputs_;  // steps
+  std::vector<Output> outputs_;
   std::vector<Sum> sums_;
   std::size_t accumulators_ = 0;
   std::vector<std::int64_t> carry_;
-  std::int64_t size_ = 4;              // of an element
-  std::int64_t row_ = 0, plane_ = 0;   // of a whole operand, in bytes
+  std::int64_t size_ = 4;              // of a number
+  std::int64_t row_ = 0, plane_ = 0;   // of a whole operand, in elements
   std::int64_t together_ = 1;          // rows that go into one call of a kernel that sums columns
   std::size_t accumulator_bytes_ = 0;  // of one accumulator in the scratch
   bool stream_ = false;

@@ -70,6 +70,7 @@ Loop::Operand Loop::add_step(const Row& row, std::span<const Operand> operands, 
   step = Step{};
   step.row = &row;
   step.lane = lane_of(row, lane_dtype);
+  step.dtype = lane_dtype;
   step.arity = operands.size();
   for (std::size_t k = 0; k < operands.size(); ++k) {
     step.operands[k] = operands[k];
@@ -84,7 +85,7 @@ Loop::Operand Loop::add_step(const Row& row, std::span<const Operand> operands, 
 std::size_t Loop::add_reduction(const Row& row, Operand operand, DType dtype, const IntList& axes) {
   axes_ = axes;
   const std::int64_t size = static_cast<std::int64_t>(size_of(dtype));
-  reduction_[reductions_] = {&row, reducer_of(row, dtype), operand, size, size, nullptr, sources_};
+  reduction_[reductions_] = {&row, reducer_of(row, dtype), dtype, operand, size, size, nullptr, sources_};
   return reductions_++;
 }
 

@@ -97,6 +97,7 @@ class Loop {
   struct Step {
     const Row* row = nullptr;
     Lane lane = nullptr;
+    DType dtype = DType::f32;  // that the lane was chosen by
     std::array<Operand, LaneCall::kMaxArity> operands{};
     std::size_t arity = 0;
     std::array<std::int64_t, LaneCall::kMaxArity> size{};  // bytes of an element of each operand
@@ -110,6 +111,7 @@ class Loop {
   struct Reduction {
     const Row* row = nullptr;
     const Reducer* reducer = nullptr;
+    DType dtype = DType::f32;
     Operand operand;
     std::int64_t size = 0;
     std::int64_t out_size = 0;

@@ -13,6 +13,7 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,6 +23,9 @@ namespace ebb {
 
 struct Row;
 struct Fold;
+namespace codegen {
+class Formula;
+}
 
 /// What the engine may do with an op.
 enum class Kind : std::uint8_t {
@@ -293,8 +297,11 @@ struct Row {
   double ulp = 0.5;  // largest error of the value, in units in the last place of f32 and f64
   Facts facts{};
   lane::Symbol (*expression)(std::span<const lane::Symbol> inputs) = nullptr;  // the lambda prints itself
-  long double (*oracle)(const long double* inputs) = nullptr;                  // the lambda in long double
-  std::vector<Example> (*examples)() = nullptr;                                // for rows that are not elementwise
+  /// The lambda on packs of `dtype`, written down for generated code; nothing where that cannot be.
+  std::optional<std::uint16_t> (*record)(codegen::Formula& formula, DType dtype,
+                                         std::span<const std::uint16_t> operands) = nullptr;
+  long double (*oracle)(const long double* inputs) = nullptr;  // the lambda in long double
+  std::vector<Example> (*examples)() = nullptr;                // for rows that are not elementwise
 
   /// Whether a loop can hold it, as a step or as a reduction: its lanes or its reducer say it all.
   bool is_step() const { return kind == Kind::elementwise && !kernel; }

@@ -23,8 +23,8 @@ extern const std::array<ReducerTable, 1> kStructuralReducers;
 
 namespace {
 
-constexpr Row kAddRow =
-    make_row<kStructuralOps, 0>(per_isa(base::kStructuralLanes, avx2::kStructuralLanes, avx512::kStructuralLanes, 0));
+constexpr Row kAddRow = make_recorded_row<kStructuralOps, 0>(
+    per_isa(base::kStructuralLanes, avx2::kStructuralLanes, avx512::kStructuralLanes, 0));
 
 TensorType shape_attr_type(const Call& call) { return {call.attrs().list("shape").shape(), call.dtype(0)}; }
 

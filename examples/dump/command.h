@@ -1,4 +1,4 @@
-// What the programs that dump a graph have in common: the options --format and --output.
+// What the programs that dump a graph have in common: the options --format, --times and --output.
 #pragma once
 
 #include <ebb/ebb.h>
@@ -20,6 +20,10 @@ inline void add_format(CLI::App& app, ebb::DumpFormat& format) {
   }
   app.add_option("--format", format, "What is written (text)")
       ->transform(CLI::CheckedTransformer(formats).description(choices));
+}
+
+inline void add_times(CLI::App& app, bool& times) {
+  app.add_flag("--times", times, "What each node takes by itself, measured now");
 }
 
 inline void add_output(CLI::App& app, std::string& output) {

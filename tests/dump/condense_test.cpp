@@ -79,7 +79,7 @@ TEST(Condense, FoldedDumpsOfLargeModelsAreShort) {
   Tape tape(Tape::Mode::trace);
   test::blocks(tape, 250);
   EXPECT_GT(tape.size(), 2000u);
-  EXPECT_LT(dump(tape, {.fold_repeats = true}).size(), 6000u);
+  EXPECT_LT(dump(tape, {.fold_repeats = true}).size(), 8000u);
   EXPECT_LT(dump(tape, {.format = DumpFormat::dot, .fold_repeats = true}).size(), 20000u);
   EXPECT_LT(dump(tape, {.depth = 1, .fold_repeats = true}).size(), 3000u);
   EXPECT_LT(dump(tape, {.depth = 0}).size(), 2000u);

@@ -93,11 +93,12 @@ TEST(Formats, TreeHangsPartsBelowTheirFormula) {
   Tape tape;
   test::nine_steps(tape);
   const std::string tree = dump(tape, DumpFormat::tree, {.source_lines = false});
-  EXPECT_NE(tree.find("├─ step 5\n│  └─ sqrtvar = sqrt(var + 1e-05)  f64[3], used 2 times\n"
-                      "│     └─ %8 = var + 1e-05  f64[3]\n"),
+  EXPECT_NE(tree.find("├─ step 5\n│  └─ sqrtvar = sqrt(var + 1e-05)  f64[3], 24 B, 3 flops, used 2 times\n"
+                      "│     └─ %8 = var + 1e-05  f64[3], 24 B, 3 flops\n"),
             std::string::npos)
       << tree;
-  EXPECT_NE(tree.find("└─ step 0\n   └─ dx = dx1 + dx2  f64[4, 3], sum at x\n"), std::string::npos) << tree;
+  EXPECT_NE(tree.find("└─ step 0\n   └─ dx = dx1 + dx2  f64[4, 3], 96 B, 12 flops, sum at x\n"), std::string::npos)
+      << tree;
 }
 
 TEST(Formats, TreeShowsEveryNodeOnce) {
@@ -243,10 +244,13 @@ TEST(Formats, MermaidTellsForwardFromBackward) {
   Tape tape;
   test::nine_steps(tape);
   const std::string text = dump(tape, DumpFormat::mermaid, {.source_lines = false});
-  EXPECT_NE(text.find("n4[\"step 2: xmu<br/>= x - mu<br/>f64[4, 3] %4\"]:::forward\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("n4[\"step 2: xmu<br/>= x - mu<br/>f64[4, 3] %4 96 B, 12 flops\"]:::forward\n"),
+            std::string::npos)
+      << text;
   EXPECT_NE(text.find("  n4 --> n5\n"), std::string::npos) << text;
   EXPECT_NE(text.find("  a0 ==> n18\n"), std::string::npos) << text;
-  EXPECT_NE(text.find("(\"step 9: dgammax<br/>= dout\"):::aliasBackward\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("(\"step 9: dgammax<br/>= dout<br/>∂out/∂gammax = 1\"):::aliasBackward\n"), std::string::npos)
+      << text;
   EXPECT_NE(text.find(" stroke:#c62828\n"), std::string::npos) << text;
 }
 
@@ -322,9 +326,9 @@ TEST(Formats, MarkdownExplainsTheNineSteps) {
   const std::string text = dump(tape, DumpFormat::markdown, {.title = "Batch normalization"});
   const auto has = [&](const std::string& part) { return text.find(part) != std::string::npos; };
   EXPECT_TRUE(has("# Batch normalization\n"));
-  EXPECT_TRUE(has("Used 2 times: for $\\mu$ in step 1 and $\\mathit{xmu}$ in step 2."));
-  EXPECT_TRUE(has("$x$ goes 2 ways: to $\\mu$ and $\\mathit{xmu}$."));
-  EXPECT_TRUE(has("$\\beta$ `[3]` was broadcast to `[4, 3]`: each of its elements had a part in 4 results"));
+  EXPECT_TRUE(has("$x$ goes two ways from here, to $\\mu$ and $\\mathit{xmu}$."));
+  EXPECT_TRUE(has("$x$ went two ways on the way forward, to $\\mu$ and $\\mathit{xmu}$."));
+  EXPECT_TRUE(has("$\\beta$ was repeated along axis 0: each of its elements had a part in 4 elements"));
   EXPECT_TRUE(has("`mean` took 4 elements of $\\mathit{sq}$ to one"));
   EXPECT_TRUE(has("the derivative of $\\mathit{ivar}$ by $\\mathit{sqrtvar}$, which is $-\\mathit{ivar}^{2}$."));
   std::size_t at = 0;
@@ -360,7 +364,8 @@ TEST(FailedRecording, IsDumpedUpToTheFailure) {
   EXPECT_EQ(graph.scopes[failed.scope].path, "net");
   const std::string text = dump(tape, {.source_lines = false});
   EXPECT_TRUE(text.starts_with("tape: 4 nodes\n")) << text;
-  EXPECT_NE(text.find("= matmul(h, w)  matmul             failed  net\n          " + message + "\n"), std::string::npos)
+  EXPECT_NE(text.find("= matmul(h, w)  matmul                           failed  net\n          " + message + "\n"),
+            std::string::npos)
       << text;
   EXPECT_NE(dump(tape, DumpFormat::tree).find("failed: " + message), std::string::npos);
   EXPECT_NE(dump(tape, DumpFormat::dot).find("failed: matmul: inner"), std::string::npos);
@@ -376,6 +381,42 @@ TEST(FailedRecording, IsDumpedUpToTheFailure) {
   // It is nobody's ancestor, and comes after every `to`.
   EXPECT_EQ(dump(tape, {.outputs = {h}}).find("failed"), std::string::npos);
   EXPECT_EQ(dump(tape, {.to = h}).find("failed"), std::string::npos);
+}
+
+// What is measured differs from run to run; where it stands does not.
+TEST(Formats, TimesAreThereWhenAskedFor) {
+  Tape tape;
+  test::nine_steps(tape);
+  for (const DumpFormat format : {DumpFormat::text, DumpFormat::tree, DumpFormat::markdown, DumpFormat::dot,
+                                  DumpFormat::mermaid, DumpFormat::json}) {
+    const std::string without = dump(tape, format);
+    EXPECT_EQ(without.find(" ns"), std::string::npos) << without;
+    EXPECT_EQ(without.find("seconds"), std::string::npos) << without;
+    const std::string with = dump(tape, format, {.times = true});
+    EXPECT_NE(with.find(format == DumpFormat::json ? "\"seconds\"" : " ns"), std::string::npos) << with;
+  }
+  for (const GraphNode& node : describe(tape, {.times = true}).nodes) {
+    const bool computed = node.role != Role::constant && node.kind != Kind::source;
+    EXPECT_EQ(node.seconds.has_value(), computed) << node.formula;
+    EXPECT_TRUE(!computed || (*node.seconds > 0 && *node.seconds < 1)) << node.formula;
+  }
+  EXPECT_EQ(duration(2.5e-7), "250 ns");
+  EXPECT_EQ(duration(1.25e-5), "12.5 us");
+  EXPECT_EQ(duration(0.25), "250 ms");
+  EXPECT_EQ(duration(3), "3 s");
+}
+
+// Large tensors take longer than small ones: what is measured is the op.
+TEST(Formats, TimesFollowTheWork) {
+  Tape tape;
+  const Var small = tape.name(exp(tape.leaf(Tensor::full({4}, 1, DType::f64))), "small");
+  const Var large = tape.name(exp(tape.leaf(Tensor::full({1 << 18}, 1, DType::f64))), "large");
+  const Graph graph = describe(tape, {.times = true});
+  const auto seconds = [&](const Var& var) { return graph.nodes[graph.index_of(var.id())].seconds.value(); };
+  EXPECT_GT(seconds(large), 3 * seconds(small));
+  Tape traced(Tape::Mode::trace);
+  test::two_layers(traced);
+  for (const GraphNode& node : describe(traced, {.times = true}).nodes) EXPECT_FALSE(node.seconds) << node.formula;
 }
 
 TEST(FailedRecording, EndsWithTheNextNode) {

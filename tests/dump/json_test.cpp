@@ -142,9 +142,20 @@ TEST(DumpJson, SaysHowNodesAreComputed) {
   tape.name(max(g.x, 0), "largest");
   const json graph = dumped(tape);
   EXPECT_EQ(named(graph, "xmu")["expression"], "a - b");
-  EXPECT_EQ(named(graph, "mu")["fold"], json::parse(R"({"init": 0, "step": "acc + a", "finish": "acc / n"})"));
+  EXPECT_EQ(named(graph, "mu")["fold"],
+            json::parse(R"({"init": 0, "step": "acc + a", "step_tree": ["+", "acc", "a"], "finish": "acc / n",
+                           "finish_tree": ["/", "acc", "n"]})"));
+  EXPECT_EQ(named(graph, "xmu")["expression_tree"], json::parse(R"(["-", "a", "b"])"));
   EXPECT_EQ(named(graph, "largest")["fold"],
-            json::parse(R"_({"init": "-Infinity", "step": "where(a > acc || a != a, a, acc)", "finish": "acc"})_"));
+            json::parse(R"_({"init": "-Infinity", "step": "where(a > acc || a != a, a, acc)", "step_tree":
+                ["where", ["||", [">", "a", "acc"], ["!=", "a", "a"]], "a", "acc"],
+                "finish": "acc", "finish_tree": "acc"})_"));
+  // A local derivative's operands are nodes; it passes over the unnamed `var + eps`.
+  const json& given = named(graph, "sqrtvar")["contributions"][0];
+  EXPECT_EQ(given["local_tree"], json::array({"/", 0.5, {{"node", tape.find("sqrtvar").id()}}}));
+  EXPECT_EQ(given["target"], tape.find("var").id());
+  EXPECT_EQ(given["name"], "dvar");
+  EXPECT_EQ(named(graph, "xmu")["why"][1][0], json::parse(R"({"name": "xmu"})"));
   EXPECT_EQ(named(graph, "turned")["map"], json::parse("[0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]"));
   EXPECT_EQ(named(graph, "dx2")["map"], json::parse("[0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]"));
   EXPECT_EQ(named(graph, "mu")["attributes"], json::parse(R"({"axes": [0], "keepdim": false})"));

@@ -193,7 +193,9 @@ std::string Drawing::box(const GraphNode& node, const std::string& step) const {
     for (const NodeId part : parts->second) ids += fmt::format("%{} ", part);
   }
   ids += fmt::format("%{}", node.id);
-  std::string small = escaped(type_of(node));
+  std::string small = node.derivative.empty() ? "" : wrapped(node.derivative) + "<br align=\"left\"/>";
+  const std::string cost = cost_of(node);
+  small += escaped(type_of(node)) + (type_of(node).empty() || cost.empty() ? "" : "  ") + cost;
   if (node.role == Role::scope) {
     ids = fmt::format("{} node{}", node.stands_for, node.stands_for == 1 ? "" : "s");
   }
@@ -215,7 +217,8 @@ std::string Drawing::box(const GraphNode& node, const std::string& step) const {
 }
 
 std::string Drawing::box(const GraphAlias& alias) const {
-  return label(alias.sweep != 0 ? kBackward : kForward, true, alias.step, alias.name, "= " + alias.same_as, "");
+  return label(alias.sweep != 0 ? kBackward : kForward, true, alias.step, alias.name, "= " + alias.same_as,
+               wrapped(alias.derivative));
 }
 
 void Drawing::gather() {

@@ -2,6 +2,7 @@
 // names. docs/dump.schema.json says what each member means. One node is one line, so that two dumps can be compared.
 #include <ebb/engine/dump/graph.h>
 #include <ebb/engine/dump/json.h>
+#include <ebb/engine/dump/labels.h>
 
 namespace ebb {
 namespace {
@@ -26,6 +27,51 @@ void id(Json& json, std::string_view key, NodeId value) {
 void list(Json& json, std::string_view key, const auto& values) {
   json.key(key).begin_array();
   for (const auto& value : values) json.value(value);
+  json.end_array();
+}
+
+// An expression as a tree: a number, the name of an operand, {"node": 7} for the value of a node, or a list of an
+// operator or function and what it is applied to.
+void tree(Json& json, const lane::Symbol& symbol) {
+  using Op = lane::Symbol::Op;
+  constexpr std::string_view kSigns[] = {"",  "",   "",  "where", "-",  "+",  "-",  "*",  "/",
+                                         "<", "<=", ">", ">=",    "==", "!=", "&&", "||", "!"};
+  if (symbol.op == Op::literal) {
+    json.value(symbol.value);
+  } else if (symbol.op != Op::name) {
+    json.begin_array();
+    json.value(symbol.op == Op::call ? std::string_view(symbol.word) : kSigns[static_cast<std::size_t>(symbol.op)]);
+    for (const lane::Symbol& operand : symbol.operands) tree(json, operand);
+    json.end_array();
+  } else if (symbol.value == detail::kNoNumber) {
+    json.value(std::string_view(symbol.word));
+  } else {
+    json.begin_object().member("node", static_cast<NodeId>(symbol.value)).end_object();
+  }
+}
+
+void expression(Json& json, const lane::Symbol& symbol, std::string_view text_key, std::string_view tree_key) {
+  json.member(text_key, std::string_view(symbol.text()));
+  tree(json.key(tree_key), symbol);
+}
+
+// `{"name": "xmu"}` among strings of plain words.
+void sentence(Json& json, const GraphSentence& sentence) {
+  json.begin_array();
+  for (const GraphPiece& piece : sentence) {
+    if (piece.kind == GraphPiece::Kind::text) {
+      json.value(std::string_view(piece.text));
+    } else {
+      json.begin_object().member(ebb::name(piece.kind), std::string_view(piece.text)).end_object();
+    }
+  }
+  json.end_array();
+}
+
+void reasons(Json& json, const std::vector<GraphSentence>& why) {
+  if (why.empty()) return;
+  json.key("why").begin_array();
+  for (const GraphSentence& one : why) sentence(json, one);
   json.end_array();
 }
 
@@ -64,6 +110,7 @@ void derivatives(Json& json, const Graph& graph, const GraphNode& node) {
       json.member("name", std::string_view(gradient.name));
       if (!gradient.terms.empty()) list(json, "terms", gradient.terms);
       if (gradient.value && graph.index_of(gradient.node) == kNoIndex) value(json.key("value"), *gradient.value);
+      reasons(json, gradient.why);
       json.end_object();
     }
     json.end_array();
@@ -73,7 +120,20 @@ void derivatives(Json& json, const Graph& graph, const GraphNode& node) {
     for (const GraphPullback& pullback : node.pullbacks) {
       json.begin_object().member("sweep", pullback.sweep).member("input", pullback.input);
       json.member("node", pullback.node).member("name", std::string_view(pullback.name));
-      json.member("local", std::string_view(pullback.local)).end_object();
+      expression(json, pullback.local, "local", "local_tree");
+      json.end_object();
+    }
+    json.end_array();
+  }
+  if (!node.contributions.empty()) {
+    json.key("contributions").begin_array();
+    for (const GraphContribution& given : node.contributions) {
+      json.begin_object().member("sweep", given.sweep).member("of", given.of);
+      json.member("target", given.target).member("node", given.node);
+      json.member("name", std::string_view(given.name));
+      expression(json, given.local, "local", "local_tree");
+      reasons(json, given.why);
+      json.end_object();
     }
     json.end_array();
   }
@@ -85,10 +145,11 @@ void node(Json& json, const Graph& graph, const GraphNode& node) {
   text(json, "name", node.name);
   if (node.names.size() > 1) list(json, "names", node.names);
   text(json, "formula", node.formula);
-  text(json, "expression", node.expression);
+  if (node.expression) expression(json, *node.expression, "expression", "expression_tree");
   if (node.fold) {
     json.key("fold").begin_object().member("init", node.fold->init);
-    json.member("step", std::string_view(node.fold->step)).member("finish", std::string_view(node.fold->finish));
+    expression(json, node.fold->step, "step", "step_tree");
+    expression(json, node.fold->finish, "finish", "finish_tree");
     json.end_object();
   }
   if (!node.map.empty()) list(json, "map", node.map);
@@ -105,10 +166,12 @@ void node(Json& json, const Graph& graph, const GraphNode& node) {
   }
   list(json, "shape", node.shape);
   json.member("dtype", ebb::name(node.dtype)).member("bytes", node.bytes).member("flops", node.flops);
+  if (node.seconds) json.member("seconds", *node.seconds);
   json.member("uses", node.uses).member("presence", name(node.presence));
   text(json, "where", node.where);
   if (node.value) value(json.key("value"), *node.value);
   derivatives(json, graph, node);
+  reasons(json, node.why);
   text(json, "message", node.message);
   if (node.repeats != 1) json.member("repeats", node.repeats);
   if (node.stands_for != 1) json.member("stands_for", node.stands_for);

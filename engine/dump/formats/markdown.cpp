@@ -1,8 +1,7 @@
 // The dump as a worked example in Markdown, with formulas in LaTeX: the run with its numbers, for course notes.
 //
 // Forward first, in the order of recording and by steps; then each sweep. A line of the backward pass says which
-// derivative it multiplies with and why a sum, a broadcast or an addition stands there. All of it is read off the
-// description: kinds, shapes, uses, and the derivatives that the rules have recorded.
+// derivative it multiplies with and why a sum, a broadcast or an addition stands there, in the description's sentences.
 #include <ebb/engine/dump/graph.h>
 #include <ebb/engine/dump/formats/latex.h>
 #include <fmt/format.h>
@@ -44,11 +43,6 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
-std::string listed(const std::vector<std::string>& all) {
-  if (all.size() < 2) return all.empty() ? "" : all[0];
-  return fmt::format("{} and {}", fmt::join(std::span(all).first(all.size() - 1), ", "), all.back());
-}
-
 class Document {
  public:
   Document(const Graph& graph, const DumpOptions& options) : graph_(graph), options_(options), notation_(graph) {}
@@ -62,9 +56,9 @@ class Document {
   }
 
  private:
-  struct Given {  // by the rule of a node
+  struct Given {  // by the rules of a node
     const GraphNode* by;
-    const GraphPullback* pullback;
+    const GraphContribution* contribution;
   };
 
   void index();
@@ -77,8 +71,8 @@ class Document {
   void value(const GraphNode& node, const std::string& name);
   void facts(const GraphNode& node);
   void reasons(NodeId id, std::uint32_t sweep, const std::string& name);
-  void reason(const Given& given);
-  void sum_reason(const GraphNode& node);
+  void tell(const std::vector<GraphSentence>& sentences);
+  std::string told(const GraphSentence& sentence) const;
 
   std::string math(std::string_view label) const { return fmt::format("${}$", notation_.name(label)); }
   // What has no name and is spelled out elsewhere is called by its formula.
@@ -96,16 +90,13 @@ class Document {
   const Graph& graph_;
   const DumpOptions& options_;
   Notation notation_;
-  std::map<NodeId, std::vector<Given>> given_;               // by the node that holds it
-  std::map<NodeId, std::vector<const GraphNode*>> readers_;  // forward
+  std::map<NodeId, std::vector<Given>> given_;  // by the node that holds it
   std::string out_;
 };
 
 void Document::index() {
   for (const GraphNode& node : graph_.nodes) {
-    for (const GraphPullback& pullback : node.pullbacks) given_[pullback.node].push_back({&node, &pullback});
-    if (node.sweep != 0) continue;
-    for (const NodeId in : node.inputs) readers_[in].push_back(&node);
+    for (const GraphContribution& given : node.contributions) given_[given.node].push_back({&node, &given});
   }
   // A sweep meets the last node first.
   for (auto& [id, all] : given_) {
@@ -201,11 +192,13 @@ void Document::write(const GraphNode& node) {
            node.value ? Notation::matrix(*node.value, node.shape) : "");
   value(node, name);
   facts(node);
-  if (node.role == Role::accumulation) {
-    sum_reason(node);
-  } else if (node.role == Role::seed && node.cotangent_of != kNoNode) {
-    paragraph(fmt::format("Given: the cotangent of {}, with which the sweep begins.", math(node.cotangent_of)));
-  } else if (node.sweep != 0) {
+  tell(node.why);
+  if (node.sweep == 0) return;
+  if (const GraphNode* of = this->node(node.origin); of && node.role == Role::accumulation) {
+    for (const GraphGradient& gradient : of->gradients) {
+      if (gradient.node == node.id) tell(gradient.why);
+    }
+  } else {
     reasons(node.id, node.sweep, label);
   }
 }
@@ -243,19 +236,8 @@ void Document::facts(const GraphNode& node) {
     text = code(node.op);
   }
   if (const std::string type = type_of(node); !type.empty()) text += ", " + code(type);
+  if (const std::string cost = cost_of(node); !cost.empty()) text += ", " + cost;
   if (options_.source_lines && !node.where.empty()) text += ", " + code(node.where);
-  if (node.sweep == 0) {
-    std::vector<std::string> readers;
-    if (const auto found = readers_.find(node.id); found != readers_.end()) {
-      for (const GraphNode* reader : found->second) {
-        const GraphNode* home = this->node(graph_.spelled_out_by(reader->id));
-        const std::string step = home->step.empty() ? "" : " in step " + escaped(home->step);
-        const std::string word = (home->role == Role::scope ? code(home->name) : math(home->id)) + step;
-        if (std::ranges::find(readers, word) == readers.end()) readers.push_back(word);
-      }
-    }
-    if (readers.size() > 1) text += fmt::format(". Used {} times: for {}", readers.size(), listed(readers));
-  }
   paragraph(text + ".");
 }
 
@@ -264,70 +246,40 @@ void Document::reasons(NodeId id, std::uint32_t sweep, const std::string& name) 
   const auto found = given_.find(id);
   if (found == given_.end()) return;
   for (const Given& given : found->second) {
-    if (given.pullback->sweep != sweep) continue;
+    const GraphContribution& to = *given.contribution;
+    if (to.sweep != sweep) continue;
     // One node may be the cotangent of several inputs: each name says its own.
-    if (given.pullback->name == name || given.pullback->name.starts_with('%')) reason(given);
+    if (to.name == name || to.name.starts_with('%')) tell(to.why);
   }
 }
 
-void Document::reason(const Given& given) {
-  const GraphNode* by = given.by;
-  const GraphPullback* pullback = given.pullback;
-  const NodeId target = by->inputs[pullback->input];
-  const std::string to = math(target);
-  const std::string of = math(by->id);
-  const auto gradient = std::ranges::find(by->gradients, pullback->sweep, &GraphGradient::sweep);
-  const std::string incoming = gradient == by->gradients.end() ? "the cotangent" : math(gradient->name);
+// Names and formulas as mathematics, the rest as it stands.
+std::string Document::told(const GraphSentence& sentence) const {
+  std::string out;
+  for (const GraphPiece& piece : sentence) {
+    switch (piece.kind) {
+      case GraphPiece::Kind::text:
+        out += piece.text;
+        break;
+      case GraphPiece::Kind::name:
+      case GraphPiece::Kind::cotangent:
+        out += math(piece.text);
+        break;
+      case GraphPiece::Kind::formula:
+        out += fmt::format("${}$", notation_.formula(piece.text));
+        break;
+      case GraphPiece::Kind::code:
+        out += code(piece.text);
+        break;
+    }
+  }
+  return out;
+}
+
+void Document::tell(const std::vector<GraphSentence>& sentences) {
   std::string text;
-  const bool uses_cotangent = [&] {  // the word ct, not a part of another
-    const std::string& local = pullback->local;
-    for (std::size_t at = local.find("ct"); at != std::string::npos; at = local.find("ct", at + 1)) {
-      const auto letter = [&](std::size_t i) {
-        return i < local.size() && (std::isalnum(local[i]) || local[i] == '_');
-      };
-      if (!(at > 0 && letter(at - 1)) && !letter(at + 2)) return true;
-    }
-    return false;
-  }();
-  if (pullback->local == "1") {
-    text = fmt::format("{} depends on {} with derivative $1$: the cotangent {} passes as it is.", of, to, incoming);
-  } else if (uses_cotangent) {
-    text = fmt::format("The rule of {} takes the cotangent $ct$ = {} to ${}$.", code(by->op), incoming,
-                       notation_.formula(pullback->local));
-  } else {
-    text = fmt::format("Chain rule: {} times the derivative of {} by {}, which is ${}$.", incoming, of, to,
-                       notation_.formula(pullback->local));
-  }
-  if (const GraphNode* input = node(target)) {
-    const std::int64_t many = by->shape.numel();
-    const std::int64_t few = input->shape.numel();
-    if (by->kind == Kind::elementwise && few > 0 && few < many) {
-      text += fmt::format(
-          " {} {} was broadcast to {}: each of its elements had a part in {} results, so their cotangents are summed.",
-          to, code(to_string(input->shape)), code(to_string(by->shape)), many / few);
-    } else if (by->kind == Kind::reduction && many > 0 && many < few) {
-      text += fmt::format(" {} took {} elements of {} to one, so each of them receives that one's cotangent.",
-                          code(by->op), few / many, to);
-    }
-  }
-  paragraph(text);
-}
-
-void Document::sum_reason(const GraphNode& sum) {
-  const GraphNode* of = node(sum.origin);
-  if (!of) return;
-  std::vector<std::string> ways;
-  if (const auto found = readers_.find(of->id); found != readers_.end()) {
-    for (const GraphNode* reader : found->second) {
-      const std::string way = math(graph_.spelled_out_by(reader->id));
-      if (std::ranges::find(ways, way) == ways.end()) ways.push_back(way);
-    }
-  }
-  const std::string name = math(of->id);
-  std::string text = ways.size() > 1 ? fmt::format("{} goes {} ways: to {}.", name, ways.size(), listed(ways))
-                                     : fmt::format("{} is used more than once.", name);
-  paragraph(text +
-            fmt::format(" A change of {} moves the result through each of them, so the contributions add.", name));
+  for (const GraphSentence& sentence : sentences) text += (text.empty() ? "" : " ") + told(sentence);
+  if (!text.empty()) paragraph(text);
 }
 
 }  // namespace

@@ -110,6 +110,8 @@ std::string Flowchart::box(const GraphNode& node, const std::string& step) const
   } else {
     small += fmt::format(" %{}", node.id);
   }
+  if (const std::string cost = cost_of(node); !cost.empty()) small += " " + cost;
+  if (!node.derivative.empty()) lines.push_back(text(node.derivative));
   if (options_.source_lines && !node.where.empty()) small += " " + node.where;
   lines.push_back(escaped(small));
   if (node.role == Role::failed) lines.push_back("failed: " + escaped(shortened(node.message, kMessage)));
@@ -126,7 +128,8 @@ std::string Flowchart::box(const GraphNode& node, const std::string& step) const
 
 std::string Flowchart::box(std::size_t index, const GraphAlias& alias) const {
   const std::string step = alias.step.empty() ? "" : fmt::format("step {}: ", escaped(alias.step));
-  return fmt::format("a{}(\"{}{}<br/>= {}\"):::{}", index, step, text(alias.name), text(alias.same_as),
+  return fmt::format("a{}(\"{}{}<br/>= {}{}\"):::{}", index, step, text(alias.name), text(alias.same_as),
+                     alias.derivative.empty() ? "" : "<br/>" + text(alias.derivative),
                      alias.sweep != 0 ? "aliasBackward" : "alias");
 }
 

@@ -11,9 +11,25 @@ namespace {
 
 // A cell wider than this does not widen its column.
 constexpr std::size_t kWidest = 64;
+constexpr std::size_t kLongestNote = 48;
 constexpr std::size_t kLongestLine = 118;  // of the list of literals
 
-enum Column : std::size_t { kStep, kId, kName, kFormula, kOp, kType, kNote, kScope, kLine, kColumns };
+enum Column : std::size_t {
+  kStep,
+  kId,
+  kName,
+  kFormula,
+  kOp,
+  kType,
+  kBytes,
+  kFlops,
+  kUses,
+  kTime,
+  kNote,
+  kScope,
+  kLine,
+  kColumns
+};
 using Line = std::array<std::string, kColumns>;
 
 struct TableRow {
@@ -48,6 +64,11 @@ class Table {
     const std::string text = printable(graph_.label_of(id));
     return columns(text) > kWidest / 2 ? fmt::format("%{}", id) : text;
   }
+  // The derivative that a rule multiplies with, where it is not too long.
+  std::string rule(const std::string& derivative, NodeId origin) const {
+    const std::string text = printable(derivative);
+    return text.empty() || columns(text) > kLongestNote ? "rule of " + label(origin) : text;
+  }
   std::string scope_of(std::size_t scope) const {
     std::size_t repeats = 1;
     for (std::size_t i = scope; i != 0; i = graph_.scopes[i].parent) repeats *= graph_.scopes[i].repeats;
@@ -73,6 +94,10 @@ TableRow Table::row_of(const GraphNode& node) const {
   }
   row.cells[kOp] = node.op;
   row.cells[kType] = type_of(node);
+  if (node.role != Role::failed) row.cells[kBytes] = fmt::format("{}", node.bytes);
+  if (node.flops > 0) row.cells[kFlops] = fmt::format("{:.10g}", node.flops);
+  if (node.uses > 1) row.cells[kUses] = fmt::format("{}", node.uses);
+  if (node.seconds) row.cells[kTime] = duration(*node.seconds);
   if (node.role == Role::scope) {
     row.cells[kNote] = fmt::format("{} node{}", node.stands_for, node.stands_for == 1 ? "" : "s");
   } else if (node.role == Role::failed) {
@@ -80,7 +105,7 @@ TableRow Table::row_of(const GraphNode& node) const {
   } else if (node.role == Role::accumulation) {
     row.cells[kNote] = "sum at " + label(node.origin);
   } else if (node.origin != kNoNode) {
-    row.cells[kNote] = "rule of " + label(node.origin);
+    row.cells[kNote] = rule(node.derivative, node.origin);
   } else if (node.role == Role::seed) {
     row.cells[kNote] = "cotangent";
   }
@@ -95,7 +120,7 @@ TableRow Table::row_of(const GraphAlias& alias) const {
   row.cells[kStep] = printable(alias.step);
   row.cells[kName] = printable(alias.name);
   row.cells[kFormula] = "= " + printable(alias.same_as);
-  if (alias.origin != kNoNode) row.cells[kNote] = "rule of " + label(alias.origin);
+  if (alias.origin != kNoNode) row.cells[kNote] = rule(alias.derivative, alias.origin);
   row.cells[kScope] = scope_of(alias.scope);
   row.cells[kLine] = alias.where;
   return row;
@@ -112,8 +137,8 @@ void Table::collect() {
   }
 }
 
-constexpr std::array<std::string_view, kColumns> kTitles{"step", "id",   "name",  "  formula", "op",
-                                                         "type", "note", "scope", "line"};
+constexpr std::array<std::string_view, kColumns> kTitles{"step",  "id",   "name", "  formula", "op",    "type", "bytes",
+                                                         "flops", "uses", "time", "note",      "scope", "line"};
 
 // A column without content is left out, its heading too.
 void Table::measure() {
@@ -134,7 +159,8 @@ void Table::line(const TableRow& row, bool header) {
     if (widths_[c] == 0) continue;
     std::string cell = row.cells[c];
     const std::size_t width = columns(cell);
-    if (width < widths_[c]) cell.append(widths_[c] - width, ' ');
+    const bool number = c == kBytes || c == kFlops || c == kUses || c == kTime;
+    if (width < widths_[c]) cell.insert(number ? 0 : cell.size(), widths_[c] - width, ' ');
     if (options_.color && c == kName && !header) {
       cell = fmt::format("\x1b[1;{}m{}\x1b[0m", row.backward ? 31 : 34, cell);
     } else if (options_.color && (header || c == kNote || c == kScope || c == kLine)) {

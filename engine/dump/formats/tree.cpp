@@ -79,8 +79,10 @@ Branch Tree::branch_of(const GraphNode& node) const {
   if (node.role == Role::scope) {
     small += fmt::format("{}{} node{}", small.empty() ? "" : ", ", node.stands_for, node.stands_for == 1 ? "" : "s");
   }
+  if (const std::string cost = cost_of(node); !cost.empty()) small += (small.empty() ? "" : ", ") + cost;
   if (node.uses > 1) small += fmt::format(", used {} times", node.uses);
   if (node.role == Role::accumulation) small += ", sum at " + printable(graph_.label_of(node.origin));
+  if (!node.derivative.empty()) small += ", " + printable(node.derivative);
   if (options_.source_lines && !node.where.empty()) small += "  " + node.where;
   const std::string label = printable(graph_.label_of(node.id)) + times(node.repeats);
   Branch out;
@@ -97,7 +99,7 @@ Branch Tree::branch_of(const GraphNode& node) const {
 
 Branch Tree::branch_of(const GraphAlias& alias) const {
   Branch out;
-  out.head = head(alias.name, alias.same_as, alias.origin == kNoNode ? "" : "as it is", alias.sweep != 0, "= ");
+  out.head = head(alias.name, alias.same_as, printable(alias.derivative), alias.sweep != 0, "= ");
   return out;
 }
 

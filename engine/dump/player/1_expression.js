@@ -1,4 +1,4 @@
-// Expressions: the text that a row prints of itself, `0.5 / (a * sqrt(a))`, as a function of numbers.
+// Expressions: the tree that a row gives of itself, `["/", 0.5, ["sqrt", "a"]]`, as a function of numbers.
 //
 // The page computes with nothing but these, so it cannot disagree with the library about what an op is. A function that
 // it does not know makes the row one that the page cannot recompute; it says so and names the row.
@@ -34,78 +34,30 @@ const FUNCTIONS = {
   },
 };
 
-const BINARY = [
-  [["||", (a, b) => +(a !== 0 || b !== 0)]],
-  [["&&", (a, b) => +(a !== 0 && b !== 0)]],
-  [["<=", (a, b) => +(a <= b)], [">=", (a, b) => +(a >= b)], ["==", (a, b) => +(a === b)],
-    ["!=", (a, b) => +(a !== b)], ["<", (a, b) => +(a < b)], [">", (a, b) => +(a > b)]],
-  [["+", (a, b) => a + b], ["-", (a, b) => a - b]],
-  [["*", (a, b) => a * b], ["/", (a, b) => a / b]],
-];
+const OPERATORS = {
+  "+": (a, b) => a + b, "-": (a, b) => a - b, "*": (a, b) => a * b, "/": (a, b) => a / b,
+  "<": (a, b) => +(a < b), "<=": (a, b) => +(a <= b), ">": (a, b) => +(a > b), ">=": (a, b) => +(a >= b),
+  "==": (a, b) => +(a === b), "!=": (a, b) => +(a !== b),
+  "&&": (a, b) => +(a !== 0 && b !== 0), "||": (a, b) => +(a !== 0 || b !== 0),
+};
 
-/// The function of an array of arguments that `text` describes, whose parameters are called `names`. Throws an Error
-/// that says what it does not understand.
-function compile(text, names) {
-  const tokens = text.match(/\d+\.?\d*(?:e[+-]?\d+)?|[A-Za-z_]\w*|\|\||&&|[<>=!]=|[-+*/<>(),!]|\S/g) || [];
-  let at = 0;
-  const take = (token) => tokens[at] === token && ++at > 0;
-  const expect = (token) => {
-    if (!take(token)) throw new Error(`expected ${token} in ${text}`);
-  };
-  function binary(level) {
-    if (level === BINARY.length) return unary();
-    let left = binary(level + 1);
-    for (;;) {
-      const found = BINARY[level].find(([sign]) => sign === tokens[at]);
-      if (!found) return left;
-      ++at;
-      const [a, b, f] = [left, binary(level + 1), found[1]];
-      left = (x) => f(a(x), b(x));
-    }
+/// The function of an array of arguments that a tree describes. `indexOf` says which argument the name of an operand
+/// is, or the number of a node; below 0 for none. Throws an Error that says what it does not understand.
+function compile(tree, indexOf) {
+  if (typeof tree === "number") return () => tree;
+  if (!Array.isArray(tree)) {
+    const operand = typeof tree === "object" ? tree.node : tree;
+    const index = indexOf(operand);
+    if (index >= 0) return (x) => x[index];
+    if (operand === "NaN" || /^-?Infinity$/.test(operand)) return () => Number(operand);
+    throw new Error(`${operand} is not known`);
   }
-  function unary() {
-    if (take("-")) {
-      const a = unary();
-      return (x) => -a(x);
-    }
-    if (take("!")) {
-      const a = unary();
-      return (x) => +(a(x) === 0);
-    }
-    return atom();
-  }
-  function atom() {
-    const token = tokens[at++];
-    if (token === "(") {
-      const inner = binary(0);
-      expect(")");
-      return inner;
-    }
-    if (/^\d/.test(token || "")) {
-      const value = Number(token);
-      return () => value;
-    }
-    if (token === "inf") return () => Infinity;
-    if (token === "nan") return () => NaN;
-    if (take("(")) return call(token);
-    const index = names.indexOf(token);
-    if (index < 0) throw new Error(`${token} is not known in ${text}`);
-    return (x) => x[index];
-  }
-  function call(name) {
-    const operands = [];
-    do operands.push(binary(0)); while (take(","));
-    expect(")");
-    if (name === "where" && operands.length === 3) {
-      const [c, a, b] = operands;
-      return (x) => (c(x) !== 0 ? a(x) : b(x));
-    }
-    const f = Object.hasOwn(FUNCTIONS, name) && FUNCTIONS[name];
-    if (!f || f.length !== operands.length) throw new Error(`${name} is a function that this page does not have`);
-    const [a, b] = operands;
-    return b ? (x) => f(a(x), b(x)) : (x) => f(a(x));
-  }
-  const whole = binary(0);
-  if (at !== tokens.length) throw new Error(`${tokens[at]} in ${text}`);
-  return whole;
+  const [head, ...rest] = tree;
+  const [a, b, c] = rest.map((operand) => compile(operand, indexOf));
+  if (head === "where" && c) return (x) => (a(x) !== 0 ? b(x) : c(x));
+  if (head === "-" && !b) return (x) => -a(x);
+  if (head === "!") return (x) => +(a(x) === 0);
+  const f = Object.hasOwn(OPERATORS, head) ? OPERATORS[head] : Object.hasOwn(FUNCTIONS, head) && FUNCTIONS[head];
+  if (!f || f.length !== rest.length) throw new Error(`${head} is a function that this page does not have`);
+  return b ? (x) => f(a(x), b(x)) : (x) => f(a(x));
 }

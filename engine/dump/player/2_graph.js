@@ -35,6 +35,12 @@ for (const node of graph.nodes) {
   partsOf.get(home).push(node);
 }
 
+// The node whose formula spells a node out, through any number of formulas.
+function spelledOutBy(id) {
+  while (nodes.get(id)?.folded_into != null) id = nodes.get(id).folded_into;
+  return id;
+}
+
 // What a box reads, each once: the inputs of its parts that are neither parts nor literals.
 function operandsOf(home) {
   const out = [];

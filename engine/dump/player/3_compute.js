@@ -58,7 +58,7 @@ function makePlan(node) {
   const inputs = node.inputs.map((id) => nodes.get(id));
   if (inputs.some((input) => !input)) throw new Error("an input is not shown");
   if (node.expression) {
-    const f = compile(node.expression, [..."abcd"].slice(0, inputs.length));
+    const f = compile(node.expression_tree, (name) => "abcd".slice(0, inputs.length).indexOf(name));
     const index = inputs.map((input) => broadcastIndex(input.shape, node.shape));
     return (x) => {
       const out = new Float64Array(sizeOf(node.shape));
@@ -71,8 +71,8 @@ function makePlan(node) {
     };
   }
   if (node.fold) {
-    const step = compile(node.fold.step, ["acc", "a"]);
-    const finish = compile(node.fold.finish, ["acc", "n"]);
+    const step = compile(node.fold.step_tree, (name) => ["acc", "a"].indexOf(name));
+    const finish = compile(node.fold.finish_tree, (name) => ["acc", "n"].indexOf(name));
     const init = number(node.fold.init);
     const kept = inputs[0].shape.map((size, axis) => (node.attributes.axes.includes(axis) ? 1 : size));
     const index = broadcastIndex(kept, inputs[0].shape);

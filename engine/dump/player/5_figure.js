@@ -161,7 +161,7 @@ function highlight(frame, moved) {
 // --- which part of the figure is seen --------------------------------------------------------------------------------
 
 const view = { x: 0, y: 0, scale: 1, fitted: true };
-const kReadable = 0.62;  // below this scale text is too small to read
+const kReadable = 0.58;  // below this scale text is too small to read
 
 let stage = null;  // its size; asking the browser for it at every step would cost a layout
 
@@ -194,6 +194,12 @@ function sizeStage() {
   const room = window.innerHeight;
   stage = null;
   svg.style.height = `${Math.round(Math.min(Math.max(wanted, 170), Math.max(0.44 * room, 220)))}px`;
+}
+
+// All of it, whatever is seen on the screen: for paper.
+function showWhole(on) {
+  if (on) svg.setAttribute("viewBox", `-20 -20 ${figure.width + 40} ${figure.height + 40}`);
+  else applyView();
 }
 
 // All of it where that can be read, else what is at work.
@@ -250,6 +256,8 @@ function watchView() {
     view.fitted = true;
     follow(frames[position]);
   });
+  window.addEventListener("beforeprint", () => showWhole(true));
+  window.addEventListener("afterprint", () => showWhole(false));
   sizeStage();
   new ResizeObserver(() => {
     sizeStage();

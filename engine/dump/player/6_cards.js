@@ -41,7 +41,7 @@ const whole = (x) => (Object.is(x, -0) ? "-0" : String(x));
 function pretty(text) {
   return text.split(/(`[^`]*`)/).map((part) =>
     part.startsWith("`") ? part : part.replace(/(^| )\* /g, "$1× ").replace(/ - /g, " − ").replace(/\bsqrt\(/g, "√(")
-      .replace(/(^|[(,] ?)-/g, "$1−")).join("");
+      .replace(/(^|[(,=] ?)-/g, "$1−")).join("");
 }
 
 const cotangentNames = new Set(graph.nodes.filter((n) => n.sweep > 0 || n.role === "seed").flatMap((n) => n.names || (n.name ? [n.name] : [])));
@@ -60,8 +60,9 @@ function sentence(pieces) {
   return element("p", {
     children: pieces.filter((piece) => piece !== "").map((piece) => {
       if (typeof piece === "string") return document.createTextNode(piece);
-      if (piece.code) return formulaElement(piece.code);
-      return element("span", { class: piece.backward ? "name cotangent" : "name", text: piece.name });
+      if (piece.formula) return formulaElement(piece.formula);
+      if (piece.code) return element("code", { text: piece.code });
+      return piece.cotangent ? nameElement(piece.cotangent, true) : nameElement(piece.name, false);
     }),
   });
 }
@@ -218,9 +219,19 @@ function card(title, reasons, flow, where) {
         class: "why",
         children: [title, ...reasons.map(sentence), where ? element("p", { class: "where", text: where }) : null],
       }),
-      element("div", { class: "flow", children: flow }),
+      element("div", { class: "flow", children: withOperators(flow) }),
     ],
   });
+}
+
+// An operator begins a line with what it is applied to, and never ends one.
+function withOperators(flow) {
+  const out = [];
+  for (let i = 0; i < flow.length; ++i) {
+    const leads = flow[i].classList.contains("operator") && i + 1 < flow.length;
+    out.push(leads ? element("div", { class: "term", children: [flow[i], flow[++i]] }) : flow[i]);
+  }
+  return out;
 }
 
 function equation(left, right, backward = false) {
@@ -260,59 +271,59 @@ function forwardCard({ home }) {
     flow.push(matrixOf(id));
   });
   flow.push(operator("→"), matrixOf(home));
-  return card(equation(label(home), node.formula || node.op), forwardReasons(home), flow, node.where);
+  return card(equation(label(home), node.formula || node.op), node.why || [], flow, node.where);
 }
 
-// The numbers of a local derivative, where its words can be computed from the nodes that its rules read.
-function localMatrix(one, home) {
-  if (one.factors.length === 0 || one.factors.some((factor) => /\bct\b/.test(factor))) return null;
-  const ids = [...new Set(one.rules.flatMap(({ node }) => [node.id, ...node.inputs]))].filter((id) => values.has(id));
-  const text = product(one.factors);
+// The nodes whose values an expression takes.
+const nodesIn = (tree) => (Array.isArray(tree) ? tree.flatMap(nodesIn) : typeof tree === "object" ? [tree.node] : []);
+
+// The numbers of a local derivative, where it can be computed element by element.
+function localMatrix(one) {
+  const used = [...new Set(nodesIn(one.local_tree))];
+  if (used.some((id) => !recorded.has(id) || sizeOf(nodes.get(id).shape) > 4096)) return null;
   try {
-    const names = ids.map(label);
-    const f = compile(text, names);
-    const used = ids.filter((_, i) => new RegExp(`(^|[^\\w.])${names[i].replace(/[^\w]/g, "\\$&")}($|[^\\w.])`).test(text));
+    const f = compile(one.local_tree, (operand) => used.indexOf(operand));
     const shape = used.reduce((wide, id) => (sizeOf(nodes.get(id).shape) > sizeOf(wide) ? nodes.get(id).shape : wide), []);
-    if (used.some((id) => sizeOf(nodes.get(id).shape) > 4096)) return null;
-    const index = ids.map((id) => (used.includes(id) ? broadcastIndex(nodes.get(id).shape, shape) : null));
+    const index = used.map((id) => broadcastIndex(nodes.get(id).shape, shape));
     const local = () => {
-      const x = ids.map((id) => values.get(id));
-      if (used.some((id) => !values.get(id))) return null;
-      return Float64Array.from({ length: sizeOf(shape) }, (_, k) => f(x.map((v, i) => (index[i] ? v[index[i][k]] : NaN))));
+      const x = used.map((id) => values.get(id));
+      if (!x.every(Boolean)) return null;
+      return Float64Array.from({ length: sizeOf(shape) }, (_, k) => f(x.map((v, i) => v[index[i][k]])));
     };
-    return matrix({ shape, local, caption: derivativeIs(home, one) });
+    return matrix({ shape, local, caption: derivativeIs(one) });
   } catch {
     return null;
   }
 }
 
-const derivative = (of, by) => element("span", { class: "derivative", text: `∂${label(of)} / ∂${label(by)}` });
+// A part has no name: it is called by its formula.
+const called = (id) => (nodes.get(id)?.folded_into == null ? label(id) : pretty(nodes.get(id).formula).replace(/^.* .*$/, "($&)"));
+const derivative = ({ of, target }) => element("span", { class: "derivative", text: `∂${called(of)} / ∂${called(target)}` });
 
-const derivativeIs = (home, one) => element("span", {
-  children: [derivative(home, one.target), document.createTextNode(" = "), formulaElement(product(one.factors))],
+const derivativeIs = (one) => element("span", {
+  children: [derivative(one), document.createTextNode(" = "), formulaElement(one.local)],
 });
 
 function ruleCards({ home, sweep, given }) {
-  const incoming = gradientOf(home, sweep);
   const node = nodes.get(home);
-  if (given.length === 0) return [];
   return given.map((one, i) => {
-    const held = nodes.get(one.held);
-    const passed = one.factors.length === 0 && incoming && incoming.node === one.held;
-    const right = passed ? incoming.name : held?.formula || `%${one.held}`;
+    const incoming = gradientOf(one.of, sweep);
+    const held = nodes.get(one.node);
+    const passed = passes(one) && incoming && incoming.node === one.node;
+    const right = passed ? incoming.name : held?.formula || `%${one.node}`;
     const flow = [];
     if (incoming) flow.push(matrixOf(incoming.node, incoming.name, true));
-    if (one.factors.length > 0) {
-      const local = localMatrix(one, home);
+    if (!passes(one)) {
+      const local = localMatrix(one);
       flow.push(operator("×"));
-      flow.push(local || element("p", { class: "local", children: [derivativeIs(home, one)] }));
+      flow.push(local || element("p", { class: "local", children: [derivativeIs(one)] }));
     } else if (!passed) {
       flow.push(operator(""));
     }
-    flow.push(operator(passed ? "=" : "→"), matrixOf(one.held, one.name, true));
+    flow.push(operator(passed ? "=" : "→"), matrixOf(one.node, one.name, true));
     return card(
       equation(one.name, right, true),
-      backwardReasons(home, sweep, [one]),
+      one.why || [],
       flow, i === given.length - 1 ? node.where : null);
   });
 }
@@ -331,7 +342,7 @@ function sumCard({ id, sweep }) {
   });
   if (shown.length < all.length) flow.push(operator(`+ … (${all.length - shown.length} more)`));
   flow.push(operator("="), matrixOf(gradient.node, gradient.name, true));
-  return card(equation(gradient.name, sumText(gradient), true), all.length > 0 ? sumReasons(id, gradient) : [], flow, null);
+  return card(equation(gradient.name, sumText(gradient), true), gradient.why || [], flow, null);
 }
 
 function sumText({ terms = [] }) {

@@ -113,11 +113,11 @@ function overview() {
         if (gradient) rows.push([step, nameElement(gradient.name, true), formulaElement(sumText(gradient)), "", "", ""]);
       } else {
         for (const given of one.given) {
-          const held = nodes.get(given.held);
-          const incoming = gradientOf(one.home, one.sweep);
-          const passed = given.factors.length === 0 && incoming?.node === given.held;
+          const held = nodes.get(given.node);
+          const incoming = gradientOf(given.of, one.sweep);
+          const passed = passes(given) && incoming?.node === given.node;
           rows.push([step, nameElement(given.name, true), formulaElement(passed ? incoming.name : held?.formula || ""),
-            element("span", { children: [derivative(one.home, given.target), document.createTextNode(" = "), formulaElement(product(given.factors) || "1")] }),
+            element("span", { children: [derivative(given), document.createTextNode(" = "), formulaElement(given.local)] }),
             held ? `${held.dtype}${shapeText(held.shape)}` : "", nodes.get(one.home).where || ""]);
         }
       }
@@ -126,20 +126,28 @@ function overview() {
   return tableOf(rows);
 }
 
+function duration(seconds) {
+  const [unit, scale] = seconds < 1e-6 ? ["ns", 1e9] : seconds < 1e-3 ? ["µs", 1e6] : ["ms", 1e3];
+  return `${(seconds * scale).toPrecision(3)} ${unit}`;
+}
+
 function costs() {
-  const rows = [["node", "op", "type", "bytes", "operations"]];
+  const timed = graph.nodes.some((node) => node.seconds !== undefined);
+  const rows = [["node", "op", "type", "bytes", "operations", ...(timed ? ["time"] : [])]];
   const shown = graph.nodes.filter((node) => node.role !== "constant");
   const most = Math.max(1, ...shown.map((node) => node.bytes));
   for (const node of shown) {
     const bar = element("span", { class: "bar" });
     bar.style.width = `${(100 * node.bytes) / most}%`;
     rows.push([nameElement(label(node.id), node.sweep > 0), node.op, `${node.dtype}${shapeText(node.shape)}`,
-      element("span", { class: "barred", children: [bar, element("span", { text: String(node.bytes) })] }), String(node.flops)]);
+      element("span", { class: "barred", children: [bar, element("span", { text: String(node.bytes) })] }), String(node.flops),
+      ...(timed ? [node.seconds === undefined ? "" : duration(node.seconds)] : [])]);
   }
   const bytes = shown.reduce((sum, node) => sum + node.bytes, 0);
   const flops = shown.reduce((sum, node) => sum + node.flops, 0);
   return element("div", {
-    children: [element("p", { text: `${shown.length} tensors, ${bytes} bytes, ${flops} operations. A movement costs no operation, an elementwise op one for each element.` }), tableOf(rows)],
+    children: [element("p", { text: `${shown.length} tensors, ${bytes} bytes, ${flops} operations. A movement costs no operation, an elementwise op one for each element.` +
+      `${timed ? " Times are those of each op called by itself, the median of several runs; in a shared loop it takes less." : ""}` }), tableOf(rows, [3, 4, 5])],
   });
 }
 

@@ -19,12 +19,16 @@ constexpr std::size_t kWrap = 15, kLines = 4, kLongestLabel = 16, kLongestName =
 constexpr std::size_t kManyBoxes = 300;
 constexpr std::size_t kFarRanks = 8;
 
-// In lines, broken at blanks.
+// In lines, broken at blanks; a sign stays with what follows it.
 std::vector<std::string> wrapped(const std::string& text) {
+  constexpr std::string_view kSigns = "=+-*/";
   std::vector<std::string> lines;
   std::size_t begin = 0;
   while (begin < text.size()) {
-    const std::size_t end = std::min(text.find(' ', begin), text.size());
+    std::size_t end = std::min(text.find(' ', begin), text.size());
+    if (end == begin + 1 && kSigns.find(text[begin]) != std::string_view::npos) {
+      end = std::min(text.find(' ', end + 1), text.size());
+    }
     const std::string word = text.substr(begin, end - begin);
     if (lines.empty() || columns(lines.back()) + 1 + columns(word) > kWrap) {
       if (lines.size() == kLines) {
