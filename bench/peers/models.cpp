@@ -83,7 +83,7 @@ struct Network {
 
 class EbbRun : public EbbModel {
  public:
-  EbbRun(const ModelProblem& problem, const Way& way, DType dtype) : way_(way) {
+  EbbRun(const ModelProblem& problem, const Way& way, DType dtype) {
     const bool learns = problem.model == "mlp";
     for (const Tensor& input : problem.inputs) {
       inputs_.push_back(is_floating(input.dtype()) ? input.to(dtype) : input);
@@ -133,7 +133,6 @@ class EbbRun : public EbbModel {
   }
 
  private:
-  Way way_;
   std::vector<Tensor> inputs_;
   std::unique_ptr<Network> network_;
   ModelFunction f_;
