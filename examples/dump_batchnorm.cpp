@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <map>
@@ -84,58 +85,50 @@ void record(Tape& tape, const Batch& batch, BatchNormKernel kernel) {
 // --- what stands beside the graph on the page
 // --------------------------------------------------------------------------
 
-DumpPane fused_pane(const Batch& batch) {
-  Tape tape;
-  record(tape, batch, BatchNormKernel::fused);
-  return {.title = "Fused kernel",
-          .note =
-              "The same function by the hand-written kernel: its statistics are one node, and so are the sums of "
-              "its backward pass. Two passes over x forward, two back.",
-          .text = dump(tape, {.source_lines = false})};
+// What the four rows of the fused kernel do, in the names of the nine steps.
+DumpColumn fused_rows(const Tape& staged) {
+  const auto part = [&](std::string title, std::string detail, std::vector<std::string> lines,
+                        const std::vector<std::string>& names) {
+    DumpPart out{std::move(title), std::move(detail), std::move(lines), {}};
+    for (NodeId id = 0; id < staged.size(); ++id) {
+      if (std::ranges::find(names, staged.name_of(id)) != names.end()) out.nodes.push_back(id);
+    }
+    return out;
+  };
+  return {
+      .title = "fused kernel",
+      .parts = {
+          part("bn_moments", "reads x once", {"mean and variance, by Welford's method"}, {"mu", "xmu", "sq", "var"}),
+          part("bn_apply", "reads x, writes out", {"out = gamma * ivar * (x - mu) + beta"},
+               {"sqrtvar", "ivar", "xhat", "gammax", "out"}),
+          part("bn_sums", "reads x and dout", {"dbeta = sum(dout)", "dgamma = sum(dout * xhat)"}, {"dbeta", "dgamma"}),
+          part("bn_dx", "reads x and dout, writes dx",
+               {"dx = gamma * ivar / N * (N * dout - dbeta", "       - xhat * dgamma)"},
+               {"dxhat", "dxmu1", "divar", "dsqrtvar", "dvar", "dsq", "dxmu2", "dxmu", "dmu", "dx2", "dx"}),
+      }};
 }
 
-void compiler_panes(const Batch& batch, std::vector<DumpPane>& panes) {
+void compiler_panes(const Tape& staged, const Batch& batch, bool fused_kernel, std::vector<DumpPane>& panes) {
   auto step = compile([](Var x, Var gamma, Var beta, Var dout) {
     const Var out = batch_norm(x, gamma, beta);
     const Vars gradients = pullback(out, dout, {x, gamma, beta});
     return Vars{out, gradients[0], gradients[1], gradients[2]};
   });
   step(batch.x, batch.gamma, batch.beta, batch.dout);
-  const Explanation explanation = explain(step.program());
-  // A trace calls its arguments arg0, arg1 and so on.
-  const auto named = [](std::string text) {
-    const char* const names[] = {"x", "gamma", "beta", "dout"};
-    for (std::size_t i = 0; i < std::size(names); ++i) {
-      const std::string before = fmt::format("arg{}", i);
-      for (std::size_t at = text.find(before); at != std::string::npos; at = text.find(before, at)) {
-        text.replace(at, before.size(), names[i]);
-      }
-    }
-    return text;
-  };
-  DumpPane loops{.title = "Compiled loops",
-                 .note =
-                     "What compile() makes of the nine steps and their backward pass. Each loop reads and writes its "
-                     "tensors once.",
-                 .table = {{"", "over", "reads", "computes", "writes", "bytes"}}};
-  const auto names = [](const std::vector<Explanation::Value>& values) {
-    std::string text;
-    for (const auto& value : values) text += (text.empty() ? "" : ", ") + value.name;
-    return text;
-  };
-  for (const Explanation::Action& action : explanation.actions) {
-    std::string steps;
-    for (const std::string& one : action.steps) steps += (steps.empty() ? "" : "; ") + one;
-    std::string writes = names(action.writes);
-    if (!action.reductions.empty()) writes += (writes.empty() ? "" : ", ") + names(action.reductions);
-    loops.table.push_back({action.what, to_string(action.shape), named(names(action.reads)), named(steps),
-                           named(writes), fmt::format("{}", action.bytes_read + action.bytes_written)});
-  }
-  panes.push_back(std::move(loops));
+  const std::string names[] = {"x", "gamma", "beta", "dout"};
+  DumpPane beside{.title = "Fused and compiled",
+                  .note =
+                      "Who does the work of the nine steps and of their backward pass: on the left the hand-written "
+                      "kernel, on the right the loops that compile() makes, each of which reads and writes its "
+                      "tensors once. A node with a broken border is in no loop: the compiler's rules have "
+                      "simplified it away."};
+  if (!fused_kernel) beside.columns.push_back(fused_rows(staged));
+  beside.columns.push_back(loops_beside(staged, step.program(), names));
+  panes.push_back(std::move(beside));
   panes.push_back({.title = "To the closed form",
                    .note = "How the compiler's rules simplify the derived backward pass, rule by rule. No rule knows "
                            "batch normalization.",
-                   .text = named(explanation.rewrites)});
+                   .text = with_arguments(explain(step.program()).rewrites, names)});
 }
 
 DumpPane error_pane(const Arguments& arguments) {
@@ -163,8 +156,7 @@ void run(const Arguments& arguments) {
   options.times = arguments.times;
   if (arguments.kernel == BatchNormKernel::fused) options.title = "Batch normalization by the fused kernel";
   if (arguments.format == DumpFormat::html) {
-    options.panes.push_back(fused_pane(batch));
-    compiler_panes(batch, options.panes);
+    compiler_panes(tape, batch, arguments.kernel == BatchNormKernel::fused, options.panes);
     options.panes.push_back(error_pane(arguments));
   }
   dump_program::write(tape, options, arguments.output);

@@ -7,6 +7,7 @@
 #include <ebb/engine/check/tolerance.h>
 #include <ebb/engine/check/verify.h>
 #include <ebb/engine/dump/dump.h>
+#include <ebb/engine/dump/side_by_side.h>
 #include <ebb/engine/dump/graph.h>
 #include <ebb/engine/error.h>
 #include <ebb/engine/io/npy.h>

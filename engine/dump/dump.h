@@ -31,12 +31,25 @@ std::string_view name(DumpFormat format);
 /// All of them.
 std::span<const DumpFormat> dump_formats();
 
+/// What does the work of some nodes: a fused kernel, a loop of a compiled program.
+struct DumpPart {
+  std::string title{};
+  std::string detail{};              ///< a few words on it
+  std::vector<std::string> lines{};  ///< what it computes
+  std::vector<NodeId> nodes{};       ///< of the dumped tape
+};
+struct DumpColumn {
+  std::string title{};
+  std::vector<DumpPart> parts{};
+};
+
 /// More to look at beside the graph on the page: what a compiler made of it, where its digits went.
 struct DumpPane {
   std::string title{};
   std::string note{};                             ///< a sentence or two on what it shows
   std::string text{};                             ///< as it stands, or
-  std::vector<std::vector<std::string>> table{};  ///< rows of cells, the first its heading
+  std::vector<std::vector<std::string>> table{};  ///< rows of cells, the first its heading; or
+  std::vector<DumpColumn> columns{};              ///< drawn beside the graph's nodes, with lines to them; one or two
 };
 
 struct DumpOptions {

@@ -17,9 +17,10 @@ using codegen::Piece;
 
 constexpr std::int64_t kColumnsTogether = 1024;  // whose accumulators stay in the first-level cache
 constexpr std::int64_t kRunsTogether = 64;
-constexpr std::int64_t kCallBytes = 32 * 1024;  // of a row's operand that are worth a call
-constexpr std::int64_t kRowsTogether = 32;      // where nothing is reduced
-constexpr std::int64_t kTask = 16 * 1024;       // elements of a task where nothing is reduced
+constexpr std::int64_t kCallBytes = 32 * 1024;   // of a row's operand that are worth a call
+constexpr std::int64_t kRowsTogether = 32;       // where nothing is reduced
+constexpr std::int64_t kNearBytes = 768 * 1024;  // of operands that stay in the second-level cache
+constexpr std::int64_t kTask = 16 * 1024;        // elements of a task where nothing is reduced
 // Accumulators begin out of step with each other and with rows of 4 KiB: a load that follows a store at the same offset
 // within a page waits for it.
 constexpr std::size_t kStagger = 1024 + 64;
@@ -169,13 +170,14 @@ void Loop::Generated::choose_pieces() {
   together_ =
       std::clamp<std::int64_t>(kCallBytes / (std::min(plan_.inner(), kColumnsTogether) * size_), 1, Cut::kRowBlock);
 }
-bool Loop::Generated::run(const Loop& loop) {
-  for (const Output& output : outputs_) {
-    if (stream_ && reinterpret_cast<std::uintptr_t>(loop.step_[output.step].place) % 64 != 0) return false;
-  }
-  cut_ ? run_cut(loop) : run_flat(loop);
-  return true;
+
+bool Loop::Generated::ready(const Loop& loop) const {
+  return !stream_ || std::ranges::all_of(outputs_, [&](const Output& output) {
+    return reinterpret_cast<std::uintptr_t>(loop.step_[output.step].place) % 64 == 0;
+  });
 }
+
+void Loop::Generated::run(const Loop& loop) { cut_ ? run_cut(loop) : run_flat(loop); }
 
 // A call for the block's first row.
 Piece Loop::Generated::call_for(const Loop& loop, const Block& block, bool reduced) const {
@@ -245,20 +247,70 @@ void Loop::Generated::run_flat(const Loop& loop) {
 
 void Loop::Generated::run_cut(const Loop& loop) {
   const bool back = loop.direction(*cut_);
-  Scratch parts(accumulators_ * accumulator_bytes_);
-  cut_->share([&](std::int64_t begin, std::int64_t end) {
-    std::byte* const scratch = parts.take();
-    cut_->walk(begin, end, back, false,
-               [&](const Block& block) { visit(block, call_for(loop, block, true), scratch, back); });
-  });
+  Scratch parts(scratch_bytes());
+  cut_->share([&](std::int64_t begin, std::int64_t end) { run_tasks(loop, begin, end, back, parts.take()); });
+  for (const Sum& sum : sums_) merge_chunks(*sum.reducer, *cut_, cells_of(sum, 0));
+  finish(loop, {0, cut_->cells});
+}
+
+void Loop::Generated::run_tasks(const Loop& loop, std::int64_t begin, std::int64_t end, bool back, std::byte* scratch) {
+  cut_->walk(begin, end, back, false,
+             [&](const Block& block) { visit(block, call_for(loop, block, true), scratch, back); });
+}
+
+void Loop::Generated::finish(const Loop& loop, Cut::Cells cells) {
   for (const Sum& sum : sums_) {
-    std::int64_t* const cells = cells_of(sum, 0);
-    merge_chunks(*sum.reducer, *cut_, cells);
     for (const std::size_t r : sum.reductions) {
       const Reduction& reduction = loop.reduction_[r];
-      reduction.reducer->finish(cells, cut_->cells, loop.shape_.numel() / cut_->cells, reduction.place);
+      reduction.reducer->finish(cells_of(sum, cells.begin), cells.end - cells.begin, loop.shape_.numel() / cut_->cells,
+                                static_cast<std::byte*>(reduction.place) + cells.begin * reduction.out_size);
     }
   }
+}
+
+void Loop::Generated::run_together(std::span<Loop* const> loops) {
+  const Cut& cut = *loops[0]->generated_->cut_;
+  std::size_t scratch_bytes = 0;
+  std::int64_t operands = 0;  // whole ones, some of them counted for each loop that reads them
+  for (const Loop* loop : loops) {
+    const Generated& generated = *loop->generated_;
+    scratch_bytes = std::max(scratch_bytes, generated.scratch_bytes());
+    if (generated.cut_) operands = std::max(operands, generated.whole_operands(*loop));
+  }
+  const std::int64_t per_task = loops[0]->shape_.numel() / cut.tasks * loops[0]->generated_->size_ * operands;
+  // Columns all at once: pieces of rows that lie far apart take longer to fetch than whole rows.
+  const std::int64_t at_once = cut.by_columns ? cut.tasks : std::max<std::int64_t>(1, kNearBytes / per_task);
+  Scratch parts(scratch_bytes);
+  cut.share([&](std::int64_t begin, std::int64_t end) {
+    std::byte* const scratch = parts.take();
+    bool back = false;
+    for (std::int64_t first = begin; first < end; first += at_once) {
+      const std::int64_t last = std::min(end, first + at_once);
+      const Cut::Cells cells = cut.cells_of(first, last);
+      for (Loop* const loop : loops) {
+        Generated& generated = *loop->generated_;
+        if (generated.cut_) {
+          // To and fro, but where the order of rows is part of a sum's bits.
+          if (cut.by_columns && loop->reductions_ > 0) back = loop->backward_;
+          generated.run_tasks(*loop, first, last, back, scratch);
+          generated.finish(*loop, cells);
+          back = !back;
+          continue;
+        }
+        Block block;
+        block.column = cells.begin;
+        Piece call = generated.call_for(*loop, block, false);
+        call.n = cells.end - cells.begin;
+        (*generated.kernel_)(call);
+      }
+    }
+  });
+}
+
+std::int64_t Loop::Generated::whole_operands(const Loop& loop) const {
+  const auto whole = std::ranges::count_if(
+      inputs_, [&](const Input& input) { return loop.source_[input.source].tensor.numel() == loop.shape_.numel(); });
+  return static_cast<std::int64_t>(outputs_.size()) + static_cast<std::int64_t>(whole);
 }
 
 void Loop::Generated::visit(const Block& block, Piece call, std::byte* scratch, bool back) {

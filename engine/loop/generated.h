@@ -23,7 +23,9 @@ class Loop::Generated {
   static std::unique_ptr<Generated> make(const Loop& loop);
 
   /// False if the loop has to be interpreted this time, since a result does not lie as the kernel wants it.
-  bool run(const Loop& loop);
+  bool ready(const Loop& loop) const;
+  void run(const Loop& loop);
+  static void run_together(std::span<Loop* const> loops);
 
  private:
   struct Input {
@@ -54,6 +56,10 @@ class Loop::Generated {
   void advance(codegen::Piece& call, std::int64_t planes, std::int64_t rows, std::int64_t columns) const;
   void run_flat(const Loop& loop);
   void run_cut(const Loop& loop);
+  void run_tasks(const Loop& loop, std::int64_t begin, std::int64_t end, bool back, std::byte* scratch);
+  void finish(const Loop& loop, Cut::Cells cells);
+  std::int64_t whole_operands(const Loop& loop) const;
+  std::size_t scratch_bytes() const { return accumulators_ * accumulator_bytes_; }
   void visit(const Block& block, codegen::Piece call, std::byte* scratch, bool back);
   void visit_columns(const Block& block, const codegen::Piece& at, bool back);
   void visit_runs(const Block& block, const codegen::Piece& at);

@@ -31,6 +31,7 @@ void Loop::clear() {
   for (std::size_t i = 0; i < sources_; ++i) source_[i].tensor = Tensor();
   steps_ = sources_ = reductions_ = 0;
   axes_.reset();
+  walk_axes_.reset();
   backward_ = false;
 }
 
@@ -283,8 +284,15 @@ bool Loop::generate() {
   return is_generated();
 }
 
+bool Loop::run_together(std::span<Loop* const> loops) {
+  if (!std::ranges::all_of(loops, [](const Loop* l) { return l->generated_ && l->generated_->ready(*l); }))
+    return false;
+  Generated::run_together(loops);
+  return true;
+}
+
 void Loop::run() {
-  if (generated_ && generated_->run(*this)) return;
+  if (generated_ && generated_->ready(*this)) return generated_->run(*this);
   if (!mark_used()) return;
   stream_ = false;
   for (std::size_t i = 0; i < steps_; ++i) {
@@ -307,6 +315,7 @@ void Loop::run() {
 // come before and after it, and each thread finds its part in its own cache. Nothing if there is no such operand, or
 // another does not fit.
 std::optional<IntList> Loop::repeated_axes() const {
+  if (walk_axes_) return walk_axes_;
   if (shape_.numel() > Cut::kNear) return std::nullopt;
   for (std::size_t i = 0; i < sources_; ++i) {
     const Shape& shape = source_[i].tensor.shape();

@@ -76,6 +76,9 @@ class Loop {
   /// the rows that the loop before has walked last are still near.
   void go_backward() { backward_ = true; }
 
+  /// Walks as loops that reduce `axes` do, though it reduces nothing.
+  void walk_along(const IntList& axes) { walk_axes_ = axes; }
+
   /// Makes code for the loop as it stands, whose shapes then must not change: sources may be abstract, and whatever
   /// will be stored has a place, if only any. False if the loop holds something that there is no code for: then it is
   /// interpreted.
@@ -83,6 +86,11 @@ class Loop {
   bool is_generated() const { return generated_ != nullptr; }
 
   void run();
+
+  /// Runs loops over one shape with one cut, whose accumulators no two tasks share, and between them loops over one
+  /// element for each accumulator: all of them for a few tasks, then for the next. False if one has to be interpreted;
+  /// then nothing is done.
+  static bool run_together(std::span<Loop* const> loops);
 
  private:
   class Generated;
@@ -138,6 +146,7 @@ class Loop {
 
   Shape shape_;
   std::optional<IntList> axes_;
+  std::optional<IntList> walk_axes_;
   std::size_t steps_ = 0, sources_ = 0, reductions_ = 0;
   std::array<Step, kMaxSteps> step_;
   std::array<Source, kMaxSources> source_;

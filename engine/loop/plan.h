@@ -136,6 +136,15 @@ struct Cut {
   template <class Visit>
   void walk(std::int64_t begin, std::int64_t end, bool back, bool blocks, Visit&& visit) const;
 
+  /// The accumulators of tasks [begin, end), where there is one chunk.
+  struct Cells {
+    std::int64_t begin, end;
+  };
+  Cells cells_of(std::int64_t begin, std::int64_t end) const {
+    const std::int64_t each = by_columns ? kColumns : cells_per_kept;
+    return {begin * each, std::min(end * each, cells)};
+  }
+
   const Plan& plan;
   std::int64_t cells;
   std::int64_t cells_per_kept;

@@ -39,7 +39,9 @@ MemoryPlan plan_memory(const Traced& traced, const Schedule& schedule) {
     if (result[id]) {
       plan.result_bytes += bytes;
     } else {
-      plan.slots.push_back({id, 0, bytes, schedule.home[id], std::max(schedule.home[id], last[id])});
+      const std::size_t until = std::max(schedule.home[id], last[id]);
+      const Band* const band = schedule.band_of(until);  // whose loops take turns until all are done
+      plan.slots.push_back({id, 0, bytes, schedule.home[id], band ? band->end - 1 : until});
     }
   }
   std::vector<std::size_t> live(schedule.actions.size());

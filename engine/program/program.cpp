@@ -60,6 +60,8 @@ void Program::build_loop(const Action& action, Run& run) {
   run.loop = std::make_unique<Loop>();
   Loop& loop = *run.loop;
   loop.begin(action.shape);
+  const Band* const band = schedule_.band_of(static_cast<std::size_t>(&action - schedule_.actions.data()));
+  if (band && !action.axes && action.shape == band->shape) loop.walk_along(band->axes);
   std::vector<std::pair<NodeId, Loop::Operand>> step_of;
   const auto operand = [&](NodeId id) -> Loop::Operand {
     const View view = view_of(traced_, schedule_.stored, id);
@@ -135,11 +137,21 @@ Tensor Program::read(NodeId id) const {
   return value.shape() == shape ? value : value.reshaped(shape);
 }
 
-void Program::run_loop(Run& run) {
+// Whether a band could be run as one: not if a loop of it has to be interpreted.
+bool Program::run_band(const Band& band) {
+  CachedVector<Loop*> loops;
+  loops.reserve(band.end - band.begin);
+  for (std::size_t a = band.begin; a < band.end; ++a) {
+    bind_loop(runs_[a]);
+    loops.push_back(runs_[a].loop.get());
+  }
+  return Loop::run_together(loops);
+}
+
+void Program::bind_loop(Run& run) {
   for (const Source& source : run.sources) run.loop->bind(source.index, values_[source.view.root].raw());
   for (const Store& store : run.steps) run.loop->store(store.index, values_[store.node].result_raw());
   for (const Store& store : run.reductions) run.loop->store_reduction(store.index, values_[store.node].result_raw());
-  run.loop->run();
 }
 
 void Program::run_copy(NodeId id) {
@@ -196,7 +208,12 @@ Tensors Program::compute(std::span<const Tensor> arguments, std::span<const Tens
     const Action& action = schedule_.actions[a];
     switch (action.kind) {
       case Action::Kind::loop:
-        run_loop(runs_[a]);
+        if (const Band* const band = schedule_.band_of(a); band && band->begin == a && run_band(*band)) {
+          a = band->end - 1;
+          break;
+        }
+        bind_loop(runs_[a]);
+        runs_[a].loop->run();
         break;
       case Action::Kind::kernel:
         run_kernel(action.node);

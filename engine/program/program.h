@@ -84,7 +84,8 @@ class Program {
   void build_loop(const Action& action, Run& run);
   Tensors compute_by_node(std::span<const Tensor> arguments, std::span<const Tensor> states) const;
   void bind(std::span<const Tensor> arguments, std::span<const Tensor> states);
-  void run_loop(Run& run);
+  void bind_loop(Run& run);
+  bool run_band(const Band& band);
   void run_kernel(NodeId id);
   void run_copy(NodeId id);
   Tensor read(NodeId id) const;

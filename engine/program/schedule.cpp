@@ -1,3 +1,4 @@
+#include <ebb/engine/program/bands.h>
 #include <ebb/engine/program/schedule.h>
 
 #include <ebb/engine/loop/elementwise.h>
@@ -320,6 +321,15 @@ class Scheduler {
 
 }  // namespace
 
-Schedule make_schedule(const Traced& traced) { return Scheduler(traced).run(); }
+const Band* Schedule::band_of(std::size_t action) const {
+  const auto band = std::ranges::find_if(bands, [&](const Band& b) { return b.begin <= action && action < b.end; });
+  return band == bands.end() ? nullptr : &*band;
+}
+
+Schedule make_schedule(const Traced& traced) {
+  Schedule schedule = Scheduler(traced).run();
+  schedule.bands = find_bands(schedule);
+  return schedule;
+}
 
 }  // namespace ebb

@@ -35,10 +35,21 @@ struct Action {
   std::vector<View> sources;  // what a loop reads from memory
 };
 
+/// Actions that are run together (bands.h): loops over the shape, and between them some over what is kept of it.
+struct Band {
+  std::size_t begin = 0, end = 0;
+  Shape shape;
+  IntList axes;  // what its loops reduce
+};
+
 struct Schedule {
   std::vector<Action> actions;
   std::vector<bool> stored;       // by node: its bytes are in memory after its action (leaves and constants: always)
   std::vector<std::size_t> home;  // by node: the action that computes it; actions.size() if none does
+  std::vector<Band> bands;
+
+  /// The band of an action; null if it runs by itself.
+  const Band* band_of(std::size_t action) const;
 };
 
 Schedule make_schedule(const Traced& traced);

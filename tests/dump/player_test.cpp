@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -299,6 +300,65 @@ TEST_F(Player, AsksForNothingFromANetwork) {
   }
   // What the browser has loaded for the page, or has refused to.
   EXPECT_EQ(report(document())["loaded"], json::array());
+}
+
+TEST_F(Player, ShowsWhatDoesTheWorkBesideTheGraph) {
+  Tape tape;
+  test::nine_steps(tape);
+  const NodeId mu = tape.find("mu").id();
+  const NodeId xmu = tape.find("xmu").id();
+  const DumpPart centre{"centre", "reads x twice", {"x - mean(x) <b>"}, {mu, xmu}};
+  write(tape, {.panes = {{.title = "Kernels", .columns = {{"kernels", {centre}}}}}});
+  const std::string page = run("--dump-dom", "step=2&pane=2");
+  const auto count = [&](std::string_view text) {
+    std::size_t n = 0;
+    for (std::size_t at = page.find(text); at != std::string::npos; at = page.find(text, at + 1)) ++n;
+    return n;
+  };
+  EXPECT_EQ(count("class=\"beside-link\""), 1u);        // of mu
+  EXPECT_EQ(count("class=\"beside-link works\""), 1u);  // step 2 is xmu
+  EXPECT_EQ(count("class=\"beside-part works\""), 1u);
+  EXPECT_EQ(count("class=\"beside-node gone"), 7u);  // the rest of the nine steps
+  EXPECT_NE(page.find("x − mean(x) &lt;b&gt;"), std::string::npos);
+}
+
+// Every node whose work is still done is in the loops that do it.
+TEST(LoopsBeside, SaysWhereEachNodeWent) {
+  const auto f = [](Var x, Var gamma, Var beta, Var dout) {
+    const Var out = batch_norm(x, gamma, beta);
+    const Vars gradients = pullback(out, dout, {x, gamma, beta});
+    return Vars{out, gradients[0], gradients[1], gradients[2]};
+  };
+  Tensor x = Tensor::empty({4, 5}, DType::f64);
+  Random(3).fill_normal(x);
+  const Tensor gamma = Tensor::full({5}, 2, DType::f64);
+  auto step = compile(f);
+  step(x, gamma, gamma, x);
+  Tape tape;
+  f(tape.leaf(x, "x"), tape.leaf(gamma, "gamma"), tape.leaf(gamma, "beta"), tape.leaf(x, "dout"));
+  const std::string names[] = {"x", "gamma", "beta", "dout"};
+  const DumpColumn column = loops_beside(tape, step.program(), names);
+  const auto parts_with = [&](std::string_view name) {
+    std::vector<const DumpPart*> out;
+    for (const DumpPart& part : column.parts) {
+      for (const NodeId id : part.nodes) {
+        if (tape.name_of(id) == name) out.push_back(&part);
+      }
+    }
+    return out;
+  };
+  EXPECT_EQ(column.parts.size(), step.program().schedule().actions.size());
+  for (const std::string name : {"out", "dx"}) {
+    ASSERT_EQ(parts_with(name).size(), 1u) << name;
+    const DumpPart& part = *parts_with(name)[0];
+    EXPECT_TRUE(part.title.starts_with("loop ") && part.title.ends_with(" over [4, 5]")) << part.title;
+    EXPECT_TRUE(std::ranges::any_of(part.lines, [&](const std::string& l) { return l.starts_with(name + " = "); }));
+  }
+  EXPECT_FALSE(parts_with("mu").empty());   // by the moments that stand at its step
+  EXPECT_TRUE(parts_with("xhat").empty());  // simplified away
+  for (const DumpPart& part : column.parts) {
+    for (const std::string& line : part.lines) EXPECT_EQ(line.find("arg"), std::string::npos) << line;
+  }
 }
 
 TEST_F(Player, TwoRunsAreByteIdentical) {

@@ -54,6 +54,23 @@ std::string figure_json(const Graph& graph) {
   return json.take();
 }
 
+void columns_json(Json& json, const std::vector<DumpColumn>& columns) {
+  json.key("columns").begin_array();
+  for (const DumpColumn& column : columns) {
+    json.begin_object().member("title", std::string_view(column.title)).key("parts").begin_array();
+    for (const DumpPart& part : column.parts) {
+      json.line().begin_object().member("title", std::string_view(part.title));
+      json.member("detail", std::string_view(part.detail)).key("lines").begin_array();
+      for (const std::string& line : part.lines) json.value(std::string_view(line));
+      json.end_array().key("nodes").begin_array();
+      for (const NodeId node : part.nodes) json.value(node);
+      json.end_array().end_object();
+    }
+    json.end_array().end_object();
+  }
+  json.end_array();
+}
+
 std::string panes_json(const std::vector<DumpPane>& panes) {
   Json json;
   json.begin_array();
@@ -66,7 +83,9 @@ std::string panes_json(const std::vector<DumpPane>& panes) {
       for (const std::string& cell : row) json.value(std::string_view(cell));
       json.end_array();
     }
-    json.end_array().end_object();
+    json.end_array();
+    columns_json(json, pane.columns);
+    json.end_object();
   }
   json.end_array();
   return json.take();

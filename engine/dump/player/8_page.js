@@ -36,6 +36,7 @@ function go(to) {
   $("next").disabled = $("last").disabled = position === frames.length - 1;
   follow(frame);
   highlight(frame, movedHomes);
+  for (const drawing of document.querySelectorAll("#extra .beside")) drawing.show(frame);
 }
 
 // The frame in which a box is computed or, on the way back, in which its rule runs.
@@ -157,7 +158,8 @@ function panes() {
     { title: "Memory and cost", build: costs },
     ...data.panes.map((pane) => ({
       title: pane.title, note: pane.note,
-      build: () => (pane.table.length > 0 ? tableOf(pane.table) : element("pre", { text: pane.text })),
+      build: () => (pane.columns.length > 0 ? sideBySide(pane.columns)
+        : pane.table.length > 0 ? tableOf(pane.table) : element("pre", { text: pane.text })),
     })),
   ];
   all.forEach((pane, i) => {
