@@ -36,7 +36,8 @@ class Grower {
   bool joins(const Action& action, std::size_t a) const {
     if (action.kind != Action::Kind::loop) return false;
     const bool whole = action.shape == shape_;
-    if (whole ? action.axes && !(*action.axes == axes_) : action.axes || action.shape.numel() != cut_.cells) return false;
+    if (whole ? action.axes && !(*action.axes == axes_) : action.axes || action.shape.numel() != cut_.cells)
+      return false;
     return std::ranges::all_of(action.sources, [&](const View& view) {
       const std::size_t home = schedule_.home[view.root];
       const bool inside = home >= begin_ && home < a;
