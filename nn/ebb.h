@@ -14,6 +14,7 @@
 #include <ebb/engine/io/safetensors.h>
 #include <ebb/engine/program/certify.h>
 #include <ebb/engine/program/explain.h>
+#include <ebb/engine/program/inspect.h>
 #include <ebb/engine/random/philox.h>
 #include <ebb/engine/tape/grad.h>
 #include <ebb/engine/tape/structural.h>

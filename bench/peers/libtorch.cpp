@@ -1,43 +1,12 @@
 // libtorch three ways: its fused kernels called directly, the same through its autograd, and the nine steps as a user
 // would write them, differentiated by its autograd. Inputs are read in place; results are libtorch's own tensors.
-#include <c10/core/CPUAllocator.h>
 #include <torch/torch.h>
 
-#include <atomic>
-#include <cstdlib>
-
 #include "bench/peers/contender.h"
+#include "bench/peers/libtorch_memory.h"
 
 namespace ebb::bench {
 namespace {
-
-/// libtorch's own allocation, counted: 64-byte aligned blocks with their size in front.
-class CountingAllocator : public c10::Allocator {
- public:
-  c10::DataPtr allocate(size_t bytes) const override {
-    if (bytes == 0) return {nullptr, nullptr, &free, c10::Device(c10::DeviceType::CPU)};
-    auto* block = static_cast<char*>(std::aligned_alloc(kFront, (bytes + 2 * kFront - 1) / kFront * kFront));
-    *reinterpret_cast<size_t*>(block) = bytes;
-    const size_t live = live_ += bytes;
-    if (live > peak_) peak_ = live;
-    return {block + kFront, block + kFront, &free, c10::Device(c10::DeviceType::CPU)};
-  }
-  c10::DeleterFnPtr raw_deleter() const override { return &free; }
-
-  static size_t live() { return live_; }
-  static size_t peak() { return peak_; }
-  static void reset_peak() { peak_ = live_.load(); }
-
- private:
-  static constexpr size_t kFront = 64;
-  static void free(void* data) {
-    if (data == nullptr) return;
-    char* block = static_cast<char*>(data) - kFront;
-    live_ -= *reinterpret_cast<size_t*>(block);
-    std::free(block);
-  }
-  static inline std::atomic<size_t> live_{0}, peak_{0};
-};
 
 class Libtorch : public Contender {
  public:
@@ -63,16 +32,8 @@ class Libtorch : public Contender {
   void activate() override { at::set_num_threads(threads_); }
 
   std::size_t peak_bytes() override {
-    static CountingAllocator allocator;
-    c10::Allocator* const usual = c10::GetCPUAllocator();
     for (torch::Tensor* t : {&y_, &dx_, &dgamma_, &dbeta_}) *t = torch::Tensor();
-    c10::SetCPUAllocator(&allocator, 1);
-    CountingAllocator::reset_peak();
-    const std::size_t before = CountingAllocator::live();
-    step();
-    const std::size_t peak = CountingAllocator::peak() - before;
-    c10::SetCPUAllocator(usual, 1);
-    return peak;
+    return CountingAllocator::peak_of([this] { step(); });
   }
 
   Outputs outputs() const override {

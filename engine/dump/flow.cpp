@@ -88,6 +88,9 @@ void Flow::find_cotangents() {
       const NodeId in = tape_.input(node, i);
       if (reads_forward(id, in)) continue;
       literal = false;
+      // Passes of a compiler leave in a rule what is no cotangent of its node: another's, or a forward value.
+      if (tape_.node(in).value.shape() != tape_.node(node.origin).value.shape()) continue;
+      if (tape_.mode() == Tape::Mode::trace && tape_.node(in).sweep == 0 && seeds_sweep_[in] == 0) continue;
       if (!of_rule(in, node.origin, node.sweep)) whole_.try_emplace({node.origin, node.sweep}, in);
     }
     for (std::size_t i = 0; i < node.inputs && literal; ++i) {

@@ -67,6 +67,9 @@ Vars record_call(Program& program, Tape& tape, std::span<const Var> arguments, L
   for (const Var& argument : arguments) inputs.emplace_back(argument, where);
   for (const Traced::Read& read : traced.reads) inputs.emplace_back(tape.read(read.state, where), where);
   for (const Operand& input : inputs) values.push_back(input.var().value());
+  const bool anomaly = program.anomaly();
+  const detail::Finally as_before([&] { program.set_anomaly(anomaly); });
+  program.set_anomaly(anomaly || tape.anomaly());
   const Tensors results =
       program.compute(std::span(values).first(arguments.size()), std::span(values).subspan(arguments.size()));
   Vars outputs;

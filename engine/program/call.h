@@ -14,7 +14,7 @@ namespace ebb {
 extern const Row kCall;
 
 /// Runs `program` on the values of `arguments`, records its outputs and notes its updates. States are read on the tape,
-/// so that an update that is noted but not committed counts.
+/// so that an update that is noted but not committed counts. On a tape in anomaly mode it runs node by node.
 Vars record_call(Program& program, Tape& tape, std::span<const Var> arguments, Location where);
 
 }  // namespace ebb

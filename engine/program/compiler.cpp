@@ -42,6 +42,7 @@ Program& Compiler::program_for(std::span<const TensorType> arguments) {
       last_ = entries_.back().get();
     }
   }
+  last_->program->set_anomaly(anomaly_);
   return *last_->program;
 }
 

@@ -23,6 +23,9 @@ class Compiler {
   /// Runs on tensors and commits the States' new values.
   Tensors run(std::span<const Tensor> arguments);
 
+  /// Of all its programs, also those to come.
+  void set_anomaly(bool on) { anomaly_ = on; }
+
   /// How often the function was traced.
   std::size_t traces() const { return entries_.size(); }
   /// Why, a line for each trace: `argument 0 is f32[7, 64], before f32[60, 64]`.
@@ -46,6 +49,7 @@ class Compiler {
   std::vector<std::unique_ptr<Entry>> entries_;
   std::vector<std::string> reasons_;
   Entry* last_ = nullptr;
+  bool anomaly_ = false;
 };
 
 }  // namespace ebb

@@ -7,8 +7,8 @@
 namespace ebb {
 namespace {
 
-// Lines of 64 bytes, and one more in between, so that no two results start a page or a multiple of it apart.
-std::size_t padded(std::size_t bytes) { return (bytes + 63) / 64 * 64 + 64; }
+// Lines of 64 bytes, and one more after what fills pages, so that no two results start a multiple of a page apart.
+std::size_t padded(std::size_t bytes) { return (bytes + 63) / 64 * 64 + (bytes >= 4096 ? 64 : 0); }
 
 }  // namespace
 

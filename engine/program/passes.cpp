@@ -64,6 +64,32 @@ Traced sink_broadcasts(const Traced& traced, RewriteLog& log) {
   });
 }
 
+// Whether a pass has kept what the function takes and gives.
+void verify_interface(const Pass& pass, const Traced& before, const Traced& after) {
+  const auto require = [&](const TensorType& was, const TensorType& is, std::string_view what, std::size_t i) {
+    if (was == is) return;
+    throw Error(fmt::format("compile: pass {} is wrong: {} {} was {}, is {}.", pass.name, what, i, to_string(was),
+                            to_string(is)));
+  };
+  const auto type = [](const Traced& traced, NodeId id) {
+    return TensorType{traced.type(id).shape(), traced.type(id).dtype()};
+  };
+  if (before.arguments.size() != after.arguments.size() || before.reads.size() != after.reads.size() ||
+      before.outputs.size() != after.outputs.size() || before.updates.size() != after.updates.size()) {
+    throw Error(
+        fmt::format("compile: pass {} is wrong: it adds or drops an argument, a State or a result.", pass.name));
+  }
+  for (std::size_t i = 0; i < before.arguments.size(); ++i) {
+    require(type(before, before.arguments[i]), type(after, after.arguments[i]), "argument", i);
+  }
+  for (std::size_t i = 0; i < before.outputs.size(); ++i) {
+    require(type(before, before.outputs[i]), type(after, after.outputs[i]), "output", i);
+  }
+  for (std::size_t i = 0; i < before.updates.size(); ++i) {
+    require(type(before, before.updates[i].value), type(after, after.updates[i].value), "update", i);
+  }
+}
+
 }  // namespace
 
 const Pass kShare{"share", Setting::exact, share};
@@ -81,6 +107,7 @@ Traced optimise(Traced traced, std::span<const Pass> passes, Setting setting, Re
     if (pass.setting == Setting::relaxed && setting == Setting::exact) continue;
     log.passes.push_back(pass.name);
     log.stages.push_back(pass.run(log.stages.back(), log));
+    verify_interface(pass, log.stages[log.stages.size() - 2], log.stages.back());
 #ifndef NDEBUG
     verify(*log.stages.back().tape);
 #endif

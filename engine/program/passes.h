@@ -58,7 +58,10 @@ extern const Pass kSinkBroadcasts;
 /// Those three, in an order that works.
 std::span<const Pass> engine_passes();
 
-/// Runs every pass that `setting` allows, with the verifier in between where assertions are on.
+/// Runs every pass that `setting` allows. After each the function must take and give what it took and gave; where
+/// assertions are on, the verifier looks at every node too.
+///
+/// Throws    Error, which names the pass, if one is wrong in that way.
 Traced optimise(Traced traced, std::span<const Pass> passes, Setting setting, RewriteLog& log);
 
 }  // namespace ebb

@@ -3,6 +3,7 @@
 #include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/loop/loop.h>
 #include <ebb/engine/loop/whole.h>
+#include <ebb/engine/program/inspect.h>
 #include <ebb/engine/tape/structural.h>
 #include <fmt/format.h>
 
@@ -201,6 +202,7 @@ Tensors Program::compute(std::span<const Tensor> arguments, std::span<const Tens
     release();
     running_ = false;
   });
+  if (anomaly_) return compute_by_node(arguments, states);
   bind(arguments, states);
   for (std::size_t a = 0; a < runs_.size(); ++a) {
     const Action& action = schedule_.actions[a];
@@ -225,6 +227,22 @@ Tensors Program::compute(std::span<const Tensor> arguments, std::span<const Tens
   results.reserve(traced_.outputs.size() + traced_.updates.size());
   for (NodeId id : traced_.outputs) results.push_back(read(id));
   for (const Traced::Update& update : traced_.updates) results.push_back(read(update.value));
+  return results;
+}
+
+void Program::note_node_by_node() const {
+  if (noted_.exchange(true)) return;
+  note("program: anomaly mode, audits and watches run its function node by node, as it was traced, not its loops");
+}
+
+Tensors Program::compute_by_node(std::span<const Tensor> arguments, std::span<const Tensor> states) const {
+  Tape tape;
+  tape.set_anomaly(true);
+  const Replayed replayed = run_node_by_node(*this, tape, arguments, {}, states);
+  Tensors results;
+  for (const Vars* list : {&replayed.outputs, &replayed.updates}) {
+    for (const Var& var : *list) results.push_back(var.value());
+  }
   return results;
 }
 

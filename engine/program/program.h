@@ -46,6 +46,17 @@ class Program {
   /// for each State that is read, those are taken in the place of what the States hold.
   Tensors compute(std::span<const Tensor> arguments, std::span<const Tensor> states = {});
 
+  /// In anomaly mode a run goes node by node, as the function was traced, and throws at the first value that is not
+  /// finite, naming its op and line. No State has changed then.
+  void set_anomaly(bool on) { anomaly_ = on; }
+  bool anomaly() const { return anomaly_; }
+
+  /// Notes, the first time, that it is run node by node (inspect.h).
+  void note_node_by_node() const;
+
+  /// Throws as run() does unless the arguments are of the types it was traced with.
+  void check(std::span<const Tensor> arguments) const;
+
   const Traced& recorded() const { return log_.stages.front(); }  ///< as it was traced
   const Traced& optimised() const { return traced_; }             ///< after all passes
   const Schedule& schedule() const { return schedule_; }
@@ -71,7 +82,7 @@ class Program {
   };
 
   void build_loop(const Action& action, Run& run);
-  void check(std::span<const Tensor> arguments) const;
+  Tensors compute_by_node(std::span<const Tensor> arguments, std::span<const Tensor> states) const;
   void bind(std::span<const Tensor> arguments, std::span<const Tensor> states);
   void bind_loop(Run& run);
   bool run_band(const Band& band);
@@ -92,6 +103,8 @@ class Program {
   std::vector<Tensor> values_;   // by node: what is in memory; of the arena from the start, of arguments while running
   std::vector<Tensor> planned_;  // by node: views of the arena
   std::vector<NodeId> passing_;  // nodes whose values a run lets go of at its end
+  bool anomaly_ = false;
+  mutable std::atomic<bool> noted_{false};
   std::atomic<bool> running_{false};
 };
 

@@ -3,8 +3,9 @@
 #include <ebb/engine/tape/structural.h>
 
 namespace ebb {
+
 Replayed replay(const Traced& traced, Tape& tape, std::span<const Var> arguments, std::span<const Var> states,
-                std::optional<DType> floating) {
+                std::optional<DType> floating, const Watch& watch) {
   const auto converted = [&](DType dtype) { return floating && is_floating(dtype) ? *floating : dtype; };
   Vars vars(traced.tape->size());
   for (std::size_t i = 0; i < arguments.size(); ++i) vars[traced.arguments[i]] = arguments[i];
@@ -25,6 +26,7 @@ Replayed replay(const Traced& traced, Tape& tape, std::span<const Var> arguments
       }
       vars[id] = floating ? tape.record(*node.row, operands, with_floating(node.attrs, *floating))
                           : tape.record(*node.row, operands, node.attrs);
+      if (watch) watch(id, vars[id]);
     }
   }
   Replayed replayed;

@@ -6,6 +6,7 @@
 
 #include <ebb/engine/program/traced.h>
 
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -16,9 +17,12 @@ struct Replayed {
   Vars updates;
 };
 
+/// Is shown each node of the trace with its value as soon as it is recorded.
+using Watch = std::function<void(NodeId traced, const Var& value)>;
+
 /// Records `traced` on `tape` with these Vars for its arguments and for the States it reads, in the order of
 /// traced.reads. With `floating`, everything floating is of that dtype.
 Replayed replay(const Traced& traced, Tape& tape, std::span<const Var> arguments, std::span<const Var> states,
-                std::optional<DType> floating = std::nullopt);
+                std::optional<DType> floating = std::nullopt, const Watch& watch = {});
 
 }  // namespace ebb

@@ -148,8 +148,16 @@ class Compiled {
       compiler_ = std::make_unique<Compiler>(
           [f = f_](Tape&, std::span<const Var> vars) { return detail::flat_result<R>([&] { return (*f)(vars); }); },
           all_passes(), options_.setting, options_.backend);
+      compiler_->set_anomaly(anomaly_);
     }
     return detail::Results<R>::back(compiler_->run(arguments));
+  }
+
+  /// In anomaly mode a call runs node by node and throws at the first value that is not finite, with every State as it
+  /// was.
+  void set_anomaly(bool on) {
+    anomaly_ = on;
+    if (compiler_) compiler_->set_anomaly(on);
   }
 
   /// How often the function was traced, and why: a line for each time.
@@ -175,12 +183,14 @@ class Compiled {
           (std::make_index_sequence<N>());
         },
         all_passes(), options_.setting, options_.backend);
+    compiler_->set_anomaly(anomaly_);
     return *compiler_;
   }
 
   std::shared_ptr<F> f_;
   CompileOptions options_;
   std::size_t arity_ = 0;
+  bool anomaly_ = false;
   std::unique_ptr<Compiler> compiler_;
 };
 

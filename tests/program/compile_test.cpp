@@ -117,6 +117,33 @@ TEST(Compile, ARunThatFailsLeavesEveryStateAsItWas) {
   EXPECT_EQ(w.value().at(5), 12);
 }
 
+// Parameters, momentum, running statistics and counts: the labels are looked at after half the work is done.
+TEST(Compile, ATrainingStepThatFailsLeavesTheWholeModelAsItWas) {
+  Random random(3);
+  nn::Sequential net("net", nn::Linear(4, 6, {.bias = false}, random), nn::BatchNorm(6), nn::Relu(),
+                     nn::Linear(6, 3, random));
+  nn::Sgd sgd(net.parameters(), {.lr = 0.1, .momentum = 0.9});
+  auto step = compile([&](Var x, Var labels) {
+    const Var loss = cross_entropy(net(x), labels);
+    sgd.step(grad(loss, sgd.parameters()));
+    return loss;
+  });
+  const Tensor x = wave({5, 4});
+  step(x, Tensor::of<std::int64_t>({5}, {0, 1, 2, 0, 1}));
+  std::vector<State> states = net.parameters();
+  for (const auto& list : {net.buffers(), sgd.states()}) states.insert(states.end(), list.begin(), list.end());
+  EXPECT_GT(states.size(), 10u);
+  std::vector<std::pair<Tensor, std::uint64_t>> before;
+  for (const State& state : states) before.emplace_back(state.value().clone(), state.version());
+  EXPECT_THROW(step(x, Tensor::of<std::int64_t>({5}, {0, 1, 2, 0, 3})), UsageError);
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    EXPECT_TRUE(identical(states[i].value(), before[i].first)) << states[i].name();
+    EXPECT_EQ(states[i].version(), before[i].second) << states[i].name();
+  }
+  step(x, Tensor::of<std::int64_t>({5}, {0, 1, 2, 0, 2}));
+  EXPECT_FALSE(identical(states[0].value(), before[0].first));
+}
+
 TEST(Compile, AProgramRefusesArgumentsOfOtherTypes) {
   auto f = compile([](Var x) { return sum(x); });
   f(vector({1, 2}));
@@ -145,6 +172,33 @@ TEST(Compile, DerivativesOfACompiledFunctionAreThoseOfTheFunction) {
   EXPECT_TRUE(identical(dy.value(), pdy.value()));
   EXPECT_TRUE(identical(ddy.value(), grad(sum(pdy), px).value()));
   EXPECT_EQ(tape.node(y.id()).row->name, "call");
+}
+
+// By an argument and by a State that the function reads, three times over.
+TEST(Compile, DerivativesOfACallAreRightToTheThirdOrder) {
+  const State w("w", vector({0.3F, -0.7F, 1.1F}).to(DType::f64));
+  const auto f = [&](Var x) { return sum(tanh(x * x.tape().read(w)) * exp(x)); };
+  auto fast = compile(f, {.setting = Setting::exact});
+  const auto derivatives = [&](auto&& function) {
+    Tape tape;
+    const Var x = tape.leaf(vector({0.5F, -1, 2}).to(DType::f64), "x");
+    const Var y = function(x);
+    std::vector<Tensor> all{y.value()};
+    for (const Var& by : {x, tape.read(w)}) {
+      Var d = y;
+      for (int order = 1; order <= 3; ++order) {
+        d = grad(sum(d), by, {.keep = true});
+        all.push_back(d.value());
+      }
+    }
+    return all;
+  };
+  const std::vector<Tensor> want = derivatives(f);
+  const std::vector<Tensor> got = derivatives(fast);
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    EXPECT_GT(largest(want[i]), 0.01);
+    EXPECT_TRUE(identical(got[i], want[i])) << "result " << i;
+  }
 }
 
 TEST(Compile, ACompiledFunctionInsideAnotherBecomesPartOfIt) {

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "tests/program/support.h"
+#include "tests/support/thrown.h"
 
 namespace ebb::test {
 namespace {
@@ -106,6 +107,87 @@ TEST(Certify, CatchesAWrongRewrite) {
   const Certificate certificate = certify(program, std::vector<Tensor>{wave({8}, {0}), wave({8}, {1})});
   EXPECT_GT(certificate.program_ulp(), 1e6) << certificate.text();
   EXPECT_LT(certificate.eager_ulp(), 1);
+}
+
+// What a wrong pass gives is another function: where its type shows it, the program is not even made.
+TEST(Passes, OneThatChangesWhatAFunctionGivesIsFoundOut) {
+  const auto sums = [](const Traced& traced, RewriteLog&) {
+    return rewrite(traced, [&](Rewriter& to, NodeId old) -> std::optional<NodeId> {
+      if (traced.node(old).row != find_row("mul")) return std::nullopt;
+      return to.record(*find_row("sum"), {to.of(traced.input(old, 0))}, {{"axes", IntList{0}}, {"keepdim", false}});
+    });
+  };
+  const auto drops = [](const Traced& traced, RewriteLog&) {
+    Traced less = traced;
+    less.outputs.pop_back();
+    return less;
+  };
+  const std::vector<TensorType> types(2, TensorType{{8}, DType::f32});
+  const auto f = [](Tape&, std::span<const Var> in) { return Vars{in[0] * in[1]}; };
+  const auto make = [&](const Pass& pass) { Program program(trace(f, types), std::span(&pass, 1), Setting::relaxed); };
+  EXPECT_EQ(thrown<Error>([&] {
+              make({"sums", Setting::relaxed, sums});
+            }),
+            "compile: pass sums is wrong: output 0 was f32[8], is f32[].");
+  EXPECT_EQ(thrown<Error>([&] {
+              make({"drops", Setting::relaxed, drops});
+            }),
+            "compile: pass drops is wrong: it adds or drops an argument, a State or a result.");
+}
+
+// The verifier looks at every node of what passes give; it runs between them where assertions are on.
+TEST(Passes, TheVerifierFindsANodeThatItsRowDoesNotGive) {
+  static bool lies = false;
+  static const Row row{.name = "liar",
+                       .type =
+                           [](const Call& call) {
+                             return TensorType{lies ? Shape{2} : call.shape(0), call.dtype(0)};
+                           },
+                       .vjp = VjpRule::stop(),
+                       .kernel = [](KernelCall& call) { call.out = *call.in[0]; }};
+  lies = true;
+  const Traced traced = trace([](Tape& tape, std::span<const Var> in) { return Vars{tape.record(row, {in[0]})}; },
+                              std::vector<TensorType>{{{8}, DType::f32}});
+  verify(*traced.tape);
+  lies = false;
+  EXPECT_NE(thrown<Error>([&] { verify(*traced.tape); }).find("liar"), std::string::npos);
+#ifndef NDEBUG
+  lies = true;
+  const Pass pass{"keeps", Setting::exact, [](const Traced& t, RewriteLog&) {
+                    lies = false;
+                    return t;
+                  }};
+  RewriteLog log;
+  EXPECT_THROW(optimise(traced, std::span(&pass, 1), Setting::exact, log), Error);
+#endif
+}
+
+// The programs' arenas hold little more than what is alive at once.
+TEST(Memory, TheArenaIsLittleLargerThanWhatIsAliveAtOnce) {
+  const auto expect = [](const Function& f, const std::vector<Tensor>& in, const char* what) {
+    for (const Setting setting : {Setting::exact, Setting::relaxed}) {
+      auto fast = compile(Function(f), {.setting = setting});
+      fast(std::span<const Tensor>(in));
+      const MemoryPlan& plan = fast.program().memory();
+      EXPECT_LE(static_cast<double>(plan.arena_bytes), 1.15 * static_cast<double>(plan.live_bytes)) << what;
+    }
+  };
+  expect(step, inputs({600, 100}), "batch norm");
+  expect(step, inputs({16, 32, 14, 14}), "batch norm, NCHW");
+  for (const std::int64_t batch : {7, 60}) {
+    const std::vector<Tensor> in{wave({batch, 64}, {0}), wave({100, 64}, {1}), wave({100, 100}, {2}),
+                                 wave({10, 100}, {3})};
+    const auto mlp = [](std::span<const Var> x) {
+      Var h = x[0];
+      for (const std::size_t layer : {1, 2}) {
+        h = relu(matmul(h, x[layer], {.transpose_b = true}));
+        h = h - mean(h, 0);
+      }
+      const Var loss = mean(square(matmul(h, x[3], {.transpose_b = true})));
+      return grad(loss, Vars{x[1], x[2], x[3]});
+    };
+    expect(mlp, in, "mlp");
+  }
 }
 
 }  // namespace
