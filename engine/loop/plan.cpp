@@ -1,5 +1,7 @@
 #include <ebb/engine/loop/plan.h>
 
+#include <bit>
+
 namespace ebb {
 
 Plan::Plan(const Shape& shape, const IntList& reduced_axes) : shape_(shape) {
@@ -104,7 +106,7 @@ Cut::Cut(const Plan& p, std::int64_t elements) : plan(p) {
   cells_per_kept = plan.inner_reduced() ? 1 : plan.inner();
   cells = plan.outer_kept() * cells_per_kept;
   by_columns = plan.rank() == 2 && plan.is_reduced(0) && !plan.is_reduced(1) && plan.inner() >= 2 * kColumns &&
-               elements <= kNear;
+               elements <= kNear && 2 * plan.outer_reduced() < plan.inner();
   one_run = plan.inner_reduced() && plan.outer_reduced() == 1;
   runs = one_run ? (plan.inner() + kRunBlock - 1) / kRunBlock : plan.outer_reduced();
   grain = plan.inner_reduced() ? 1 : std::min(kRowGrain, runs);
@@ -112,6 +114,7 @@ Cut::Cut(const Plan& p, std::int64_t elements) : plan(p) {
                ? 1
                : std::clamp<std::int64_t>(elements / kChunkWork, 1, kMaxChunks);
   chunks = std::min(chunks, (runs + grain - 1) / grain);
+  chunks = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(chunks)));  // for 2 threads the same
   tasks = by_columns ? (plan.inner() + kColumns - 1) / kColumns : plan.outer_kept() * chunks;
   grains = std::clamp<std::int64_t>(elements / (kChunkWork / 4), 1, tasks);
 }

@@ -110,7 +110,8 @@ struct Block {
 ///
 /// A tensor that fits in the caches is cut by what it keeps, kept index tuples or columns: no part needs another's
 /// accumulators, and a thread meets again in the next loop what it had in this one. A large one that keeps little is
-/// cut along what it reduces, in chunks, whose accumulators are merged in order.
+/// cut along what it reduces, in chunks, whose accumulators are merged in order; and so is one of long columns, since
+/// threads that share rows fetch each other's lines ahead.
 struct Cut {
   static constexpr std::int64_t kChunkWork = 64 * 1024;  // elements worth a chunk of their own
   static constexpr std::int64_t kNear = 4 * kChunkWork;  // elements that stay in a cache
