@@ -1,21 +1,26 @@
 #include <ebb/ops/loss/cross_entropy.h>
 
+#include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/tape/grad.h>
 #include <ebb/engine/threads/pool.h>
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/indexing.h>
 #include <ebb/ops/reduction/reduction.h>
+#include <ebb/ops/rows.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace ebb {
 namespace {
 
 constexpr std::int64_t kGrain = 1 << 13;  // logits worth a thread
+constexpr std::int64_t kAbreast =
+    16;  // numbers that are folded side by side: one after another each waits for the last
 
 // --- what both forms refuse
 // --------------------------------------------------------------------------------------------
@@ -48,8 +53,15 @@ void check_label(const Call& call, std::int64_t label, std::int64_t row, std::in
 template <class T>
 T check_row(const Call& call, const T* x, std::int64_t row, std::int64_t classes) {
   constexpr T kInf = std::numeric_limits<T>::infinity();
-  T largest = -kInf;
-  for (std::int64_t c = 0; c < classes; ++c) largest = x[c] > largest ? x[c] : largest;
+  std::array<T, kAbreast> abreast;
+  abreast.fill(-kInf);
+  std::int64_t c = 0;
+  for (; c + kAbreast <= classes; c += kAbreast) {
+    for (std::size_t k = 0; k < abreast.size(); ++k)
+      abreast[k] = x[c + static_cast<std::int64_t>(k)] > abreast[k] ? x[c + static_cast<std::int64_t>(k)] : abreast[k];
+  }
+  T largest = *std::ranges::max_element(abreast);
+  for (; c < classes; ++c) largest = x[c] > largest ? x[c] : largest;
   if (largest == kInf) {
     call.fail_usage(fmt::format("row {} of logits holds +inf: its loss is undefined", row));
   }
@@ -74,8 +86,30 @@ void check_values(const Call& call, const Tensor& logits, const Tensor& labels) 
 // --- the fused rows
 // ----------------------------------------------------------------------------------------------------
 
-// Calls visit(row, logits, label, largest) for every row. Rows are checked in order before any work is shared out, so
-// the first bad one is reported whatever the number of threads.
+// out = e^(x - largest) for so many rows, with the lanes of those ops, which do not work in place.
+template <class T>
+void exponentials(const T* x, const T* largest, std::int64_t rows, std::int64_t classes, T* exponents, T* out) {
+  static const Lane minus = lane_of(*find_row("sub"), dtype_of<T>), exp = lane_of(*find_row("exp"), dtype_of<T>);
+  constexpr std::int64_t kSize = sizeof(T);
+  LaneCall call;
+  call.in = {x, largest};
+  call.row_step = {classes * kSize, kSize};
+  call.out = exponents;
+  call.out_step = classes * kSize;
+  call.rows = rows;
+  call.n = classes;
+  call.steps = 1;  // along a row the first input alone
+  minus(call);
+  LaneCall whole;
+  whole.in = {exponents};
+  whole.out = out;
+  whole.n = rows * classes;
+  whole.steps = 1;
+  exp(whole);
+}
+
+// Calls visit(row, logits, label, largest, e^(logits - largest)) for every row. Rows are checked in order before any
+// work is shared out, so the first bad one is reported whatever the number of threads.
 template <class T, class Visit>
 void for_each_row(const KernelCall& call, Visit visit) {
   const std::int64_t n = call.in[0]->shape()[0];
@@ -89,10 +123,30 @@ void for_each_row(const KernelCall& call, Visit visit) {
   }
   const std::int64_t group = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(classes, 1));
   parallel_for((n + group - 1) / group, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin * group; i < std::min(n, end * group); ++i) {
-      visit(i, logits + i * classes, labels[i], largest[static_cast<std::size_t>(i)]);
+    const std::size_t size = static_cast<std::size_t>(std::min(n, group) * classes);
+    CachedVector<T> exponents(size), powers(size);
+    for (std::int64_t first = begin * group; first < std::min(n, end * group); first += group) {
+      const std::int64_t rows = std::min(group, n - first);
+      exponentials(logits + first * classes, largest.data() + first, rows, classes, exponents.data(), powers.data());
+      for (std::int64_t i = first; i < first + rows; ++i) {
+        visit(i, logits + i * classes, labels[i], largest[static_cast<std::size_t>(i)],
+              powers.data() + (i - first) * classes);
+      }
     }
   });
+}
+
+template <class T>
+double total(const T* x, std::int64_t n) {
+  std::array<double, kAbreast> abreast{};
+  std::int64_t i = 0;
+  for (; i + kAbreast <= n; i += kAbreast) {
+    for (std::size_t k = 0; k < abreast.size(); ++k)
+      abreast[k] += static_cast<double>(x[i + static_cast<std::int64_t>(k)]);
+  }
+  double sum = std::accumulate(abreast.begin(), abreast.end(), 0.0);
+  for (; i < n; ++i) sum += static_cast<double>(x[i]);
+  return sum;
 }
 
 template <class F>
@@ -105,10 +159,9 @@ void loss_kernel(KernelCall& call) {
   with_floating(call.out.dtype(), [&]<class T>(std::type_identity<T>) {
     T* const out = call.allocate<T>();
     const std::int64_t classes = call.in[0]->shape()[1];
-    for_each_row<T>(call, [&](std::int64_t i, const T* x, std::int64_t label, T largest) {
-      double total = 0;
-      for (std::int64_t c = 0; c < classes; ++c) total += std::exp(x[c] - largest);
-      out[i] = static_cast<T>(std::log(total) + (static_cast<double>(largest) - static_cast<double>(x[label])));
+    for_each_row<T>(call, [&](std::int64_t i, const T* x, std::int64_t label, T largest, const T* powers) {
+      out[i] = static_cast<T>(std::log(total(powers, classes)) +
+                              (static_cast<double>(largest) - static_cast<double>(x[label])));
     });
   });
 }
@@ -118,17 +171,13 @@ void grad_kernel(KernelCall& call) {
     T* const out = call.allocate<T>();
     const T* const ct = call.data<T>(2);
     const std::int64_t classes = call.in[0]->shape()[1];
-    for_each_row<T>(call, [&](std::int64_t i, const T* x, std::int64_t label, T largest) {
+    for_each_row<T>(call, [&](std::int64_t i, const T*, std::int64_t label, T, const T* powers) {
       T* const dx = out + i * classes;
       // softmax - 1 is minus the others' share, summed without cancellation: a sure and right prediction keeps its
       // small gradient.
-      double others = 0;
-      for (std::int64_t c = 0; c < classes; ++c) {
-        dx[c] = std::exp(x[c] - largest);
-        if (c != label) others += static_cast<double>(dx[c]);
-      }
-      const double scale = static_cast<double>(ct[i]) / (others + static_cast<double>(dx[label]));
-      for (std::int64_t c = 0; c < classes; ++c) dx[c] = static_cast<T>(static_cast<double>(dx[c]) * scale);
+      const double others = total(powers, label) + total(powers + label + 1, classes - label - 1);
+      const double scale = static_cast<double>(ct[i]) / (others + static_cast<double>(powers[label]));
+      for (std::int64_t c = 0; c < classes; ++c) dx[c] = powers[c] * static_cast<T>(scale);
       dx[label] = static_cast<T>(-others * scale);
     });
   });
