@@ -11,8 +11,8 @@
 namespace ebb {
 namespace {
 
-constexpr std::size_t kRegion = Cut::kBlockElements * 8 + 64;  // a cache line apart: blocks do not fight for sets
-constexpr std::int64_t kShortRow = 128;                        // elements
+constexpr std::size_t kRegion = Cut::kMostElements * 8 + 64;  // a cache line apart: blocks do not fight for sets
+constexpr std::int64_t kShortRow = 128;                       // elements
 
 }  // namespace
 

@@ -120,7 +120,8 @@ struct Cut {
   static constexpr std::int64_t kRowBlock = 64;         // rows are carried at multiples of this
   static constexpr std::int64_t kRowGrain = 16;         // and cut into chunks at multiples of this
   static constexpr std::int64_t kColumns = 64;          // columns are cut at multiples of this
-  static constexpr std::int64_t kBlockElements = 2048;  // of a block, where a block is asked for
+  static constexpr std::int64_t kBlockElements = 2048;  // of a block, where a block is asked for; of columns
+  static constexpr std::int64_t kMostElements = kRowBlock * kColumns;  // it may be more: short rows cost by the row
 
   Cut(const Plan& plan, std::int64_t elements);
 
@@ -228,7 +229,7 @@ void Cut::walk_rows(Block block, std::int64_t begin, std::int64_t end, bool back
   std::int64_t width = block.n;
   if (blocks && !plan.inner_reduced()) {
     most = std::min(kRowBlock, runs);
-    width = std::max(kColumns / 2, kBlockElements / most);
+    width = std::max(kColumns, kBlockElements / most);
   } else if (blocks) {
     most = block.n >= kRunBlock ? 1 : kBlockElements / kRunBlock * (kRunBlock / block.n);
     width = std::min(block.n, kBlockElements);
