@@ -103,7 +103,7 @@ void register_benchmarks(const Options& options) {
 
 using Times = std::map<std::string, std::vector<double>>;
 
-// What the issue of speed is decided by.
+// What each bar is held against.
 struct Bars {
   Bar add_fused, add_torch, eager, torch, matmuls, step_torch, compile, arena, peak;
 };

@@ -36,10 +36,24 @@ void blas(const Product& p, std::int64_t row, std::int64_t rows, const T* a, con
   }
 }
 
+// Of a width that the compiler knows, a row of results stays in registers.
+template <std::int64_t n, class T>
+void tiny_rows(const Product& p, std::int64_t a_row, std::int64_t a_k, const T* a, const T* b, T* out) {
+  for (std::int64_t i = 0; i < p.m; ++i) {
+    T row[n] = {};
+    for (std::int64_t k = 0; k < p.k; ++k) {
+      const T x = a[i * a_row + k * a_k];
+      for (std::int64_t j = 0; j < n; ++j) row[j] += x * b[k * n + j];
+    }
+    std::copy_n(row, n, out + i * n);
+  }
+}
+
 template <class T>
 void tiny(const Product& p, const T* a, const T* b, T* out) {
   const std::int64_t a_row = p.transpose_a ? 1 : p.k;
   const std::int64_t a_k = p.transpose_a ? p.m : 1;
+  if (p.n == 4 && !p.transpose_b) return tiny_rows<4>(p, a_row, a_k, a, b, out);
   std::fill_n(out, p.m * p.n, T(0));
   for (std::int64_t i = 0; i < p.m; ++i) {
     T* const to = out + i * p.n;
