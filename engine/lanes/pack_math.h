@@ -412,8 +412,7 @@ struct PackMath<Pack> {
     const M small = a < P(T(1));
     a = at_most(a, F::kTail);
     const auto [over, under] = tail_ratio(a * P(T(1.41421356237309504880L)));
-    // Of two NaNs a product takes either: both factors keep the sign of a's.
-    const P far = P(T(1)) - P(T(2)) * exp(P(T(0)) - a * a) * over / under;
+    const P far = P(T(1)) - P(T(2)) * exp(negate(a * a)) * over / under;
     return select(small, near, far) | sign_of(x);
   }
   static P gelu(const P& x) {

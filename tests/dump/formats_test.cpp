@@ -389,16 +389,16 @@ TEST(Formats, TimesAreThereWhenAskedFor) {
   test::nine_steps(tape);
   for (const DumpFormat format : {DumpFormat::text, DumpFormat::tree, DumpFormat::markdown, DumpFormat::dot,
                                   DumpFormat::mermaid, DumpFormat::json}) {
+    const std::regex time(format == DumpFormat::json ? "\"seconds\"" : "[0-9] [num]s\\b");
     const std::string without = dump(tape, format);
-    EXPECT_EQ(without.find(" ns"), std::string::npos) << without;
-    EXPECT_EQ(without.find("seconds"), std::string::npos) << without;
+    EXPECT_FALSE(std::regex_search(without, time)) << without;
     const std::string with = dump(tape, format, {.times = true});
-    EXPECT_NE(with.find(format == DumpFormat::json ? "\"seconds\"" : " ns"), std::string::npos) << with;
+    EXPECT_TRUE(std::regex_search(with, time)) << with;
   }
   for (const GraphNode& node : describe(tape, {.times = true}).nodes) {
     const bool computed = node.role != Role::constant && node.kind != Kind::source;
     EXPECT_EQ(node.seconds.has_value(), computed) << node.formula;
-    EXPECT_TRUE(!computed || (*node.seconds > 0 && *node.seconds < 1)) << node.formula;
+    EXPECT_TRUE(!computed || *node.seconds > 0) << node.formula;
   }
   EXPECT_EQ(duration(2.5e-7), "250 ns");
   EXPECT_EQ(duration(1.25e-5), "12.5 us");
@@ -406,7 +406,6 @@ TEST(Formats, TimesAreThereWhenAskedFor) {
   EXPECT_EQ(duration(3), "3 s");
 }
 
-// Large tensors take longer than small ones: what is measured is the op.
 TEST(Formats, TimesAreOfNodesThatWereComputed) {
   Tape tape;
   const Var x = tape.leaf(Tensor::full({4}, 1, DType::f64), "x");
