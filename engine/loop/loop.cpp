@@ -11,8 +11,7 @@
 namespace ebb {
 namespace {
 
-constexpr std::size_t kRegion = Cut::kMostElements * 8 + 64;  // a cache line apart: blocks do not fight for sets
-constexpr std::int64_t kShortRow = 128;                       // elements
+constexpr std::int64_t kShortRow = 128;  // elements
 
 }  // namespace
 
@@ -131,15 +130,19 @@ bool Loop::mark_used() {
 // done: the fewer there are, the nearer they stay.
 void Loop::give_scratch() {
   std::array<std::size_t, kMaxSteps> last{};
+  std::int64_t widest = 0;
   for (std::size_t i = 0; i < steps_; ++i) {
     if (!step_[i].used && !step_[i].place) continue;
+    widest = std::max(widest, step_[i].out_size);
     for (std::size_t k = 0; k < step_[i].arity; ++k) {
+      widest = std::max(widest, step_[i].size[k]);
       if (step_[i].operands[k].is_step) last[step_[i].operands[k].index] = i;
     }
   }
   for (std::size_t i = 0; i < reductions_; ++i) {  // these read after all steps
     if (reduction_[i].place && reduction_[i].operand.is_step) last[reduction_[i].operand.index] = steps_;
   }
+  region_ = static_cast<std::size_t>(Cut::kMostElements * widest) + 64;  // a line apart: blocks do not fight for sets
   std::array<std::size_t, kMaxSteps> busy_until{};
   std::size_t regions = 0;
   for (std::size_t i = 0; i < steps_; ++i) {
@@ -149,9 +152,9 @@ void Loop::give_scratch() {
     while (region < regions && busy_until[region] >= i) ++region;
     regions = std::max(regions, region + 1);
     busy_until[region] = last[i];
-    step_[i].scratch = region * kRegion;
+    step_[i].scratch = region * region_;
   }
-  scratch_bytes_ = regions * kRegion;
+  scratch_bytes_ = regions * region_;
 }
 
 // What is the same for all blocks.
@@ -174,7 +177,7 @@ void Loop::prepare(const Plan& plan) {
       if (!moves && source_[operand.index].row != 0 && plan.inner() <= kShortRow) {
         Source& source = source_[operand.index];
         if (!std::exchange(source.spread, true))
-          source.scratch = std::exchange(scratch_bytes_, scratch_bytes_ + kRegion);
+          source.scratch = std::exchange(scratch_bytes_, scratch_bytes_ + region_);
         moves = true;
       }
       step.moves |= (moves ? 1u : 0u) << k;

@@ -152,6 +152,7 @@ class Loop {
   std::array<Source, kMaxSources> source_;
   std::array<Reduction, kMaxReductions> reduction_;
   std::size_t scratch_bytes_ = 0;
+  std::size_t region_ = 0;            // bytes of the scratch that one step has
   std::int64_t row_ = 0, plane_ = 0;  // of a whole operand, from one to the next
   bool stream_ = false;
   bool backward_ = false;
