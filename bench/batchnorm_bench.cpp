@@ -13,6 +13,7 @@
 #include <stdexcept>
 
 #include "bench/peers/contender.h"
+#include "bench/peers/flags.h"
 #include "bench/peers/report.h"
 
 namespace ebb::bench {
@@ -81,10 +82,6 @@ void register_benchmarks(const Options& options) {
 int run(int argc, char** argv) {
   Options options;
   CLI::App app("Batchnorm, Ebb's and others'. Google Benchmark's own flags work beside these.");
-  app.set_help_flag();
-  app.allow_extras();
-  bool help = false;
-  app.add_flag("-h,--help", help, "Print this and Google Benchmark's flags");
   app.add_option("--shapes", options.shapes, "Such as 64x1024,32x64x56x56:nchw,8x512x7x7:nhwc")->delimiter(',');
   app.add_option("--threads", options.threads, "Such as 1 or 1,2")->delimiter(',')->check(CLI::Range(1, 1024));
   app.add_option("--impls", options.impls, "Only these, such as fused,onednn,twin")->delimiter(',');
@@ -93,27 +90,13 @@ int run(int argc, char** argv) {
       ->check(CLI::IsMember({"forward", "backward", "step"}));
   app.add_flag("--report", options.report, "Interleave the contenders and print medians, ratios and the bars");
   app.add_option("--rounds", options.rounds, "Samples of each contender in a report")->check(CLI::Range(1, 10000));
+  if (const std::optional<int> end = parse_flags(app, argc, argv)) return *end;
   try {
-    app.parse(argc, argv);
     for (const std::string& shape : options.shapes) parse_shape(shape);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error);
   } catch (const std::invalid_argument& error) {
     std::fprintf(stderr, "--shapes: %s\n", error.what());
     return 2;
   }
-
-  std::vector<std::string> rest = app.remaining();
-  if (help) {
-    std::fputs(app.help().c_str(), stdout);
-    std::puts("");
-    rest.assign(1, "--help");
-  }
-  std::vector<char*> arguments{argv[0]};
-  for (std::string& argument : rest) arguments.push_back(argument.data());
-  auto count = static_cast<int>(arguments.size());
-  benchmark::Initialize(&count, arguments.data());
-  if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
 
   if (options.report) {
     if (app.count("--phases") == 0) options.phases = {"step"};

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <map>
 
+#include "bench/peers/flags.h"
 #include "bench/peers/models.h"
 #include "bench/peers/report.h"
 #include "bench/peers/timing.h"
@@ -208,10 +209,6 @@ bool report(const Options& options) {
 int run(int argc, char** argv) {
   Options options;
   CLI::App app("Compiled functions, op by op, and libtorch. Google Benchmark's own flags work beside these.");
-  app.set_help_flag();
-  app.allow_extras();
-  bool help = false;
-  app.add_flag("-h,--help", help, "Print this and Google Benchmark's flags");
   app.add_option("--models", options.models, "Of norm_add_relu, layer_norm, cross_entropy, gelu, mlp")->delimiter(',');
   app.add_option("--shapes", options.shapes, "Such as 64x1024,32x64x56x56:nchw; each model's own if left out")
       ->delimiter(',');
@@ -220,23 +217,7 @@ int run(int argc, char** argv) {
       ->delimiter(',');
   app.add_flag("--report", options.report, "Interleave the contenders and print medians, ratios and the bars");
   app.add_option("--rounds", options.rounds, "Samples of each contender in a report")->check(CLI::Range(1, 10000));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error);
-  }
-
-  std::vector<std::string> rest = app.remaining();
-  if (help) {
-    std::fputs(app.help().c_str(), stdout);
-    std::puts("");
-    rest.assign(1, "--help");
-  }
-  std::vector<char*> arguments{argv[0]};
-  for (std::string& argument : rest) arguments.push_back(argument.data());
-  auto count = static_cast<int>(arguments.size());
-  benchmark::Initialize(&count, arguments.data());
-  if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
+  if (const std::optional<int> end = parse_flags(app, argc, argv)) return *end;
 
   try {
     if (options.report) return report(options) ? 0 : 1;

@@ -8,6 +8,7 @@
 #include <ebb/ops/batch_norm/fused_kernels.h>
 #include <ebb/ops/batch_norm/staged.h>
 #include <ebb/ops/elementwise/elementwise.h>
+#include <ebb/ops/floating.h>
 #include <ebb/ops/indexing/slice.h>
 #include <ebb/ops/reduction/reduction.h>
 
@@ -43,11 +44,6 @@ fused::Extent extent_of(const Shape& x, int channel_axis) {
 double inverse_deviation(double variance, double eps) {
   const double deviation = std::sqrt(variance + eps);
   return deviation == 0 ? 0 : 1 / deviation;
-}
-
-template <class F>
-void with_floating(DType dtype, F&& f) {
-  dtype == DType::f32 ? f(std::type_identity<float>{}) : f(std::type_identity<double>{});
 }
 
 // A parameter's elements, or null where it is absent: then it is a literal.

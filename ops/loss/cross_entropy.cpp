@@ -4,6 +4,7 @@
 #include <ebb/engine/tape/grad.h>
 #include <ebb/engine/threads/pool.h>
 #include <ebb/ops/elementwise/elementwise.h>
+#include <ebb/ops/floating.h>
 #include <ebb/ops/indexing/indexing.h>
 #include <ebb/ops/reduction/reduction.h>
 #include <ebb/ops/rows.h>
@@ -147,12 +148,6 @@ double total(const T* x, std::int64_t n) {
   double sum = std::accumulate(abreast.begin(), abreast.end(), 0.0);
   for (; i < n; ++i) sum += static_cast<double>(x[i]);
   return sum;
-}
-
-template <class F>
-void with_floating(DType dtype, F&& f) {
-  if (dtype == DType::f32) return f(std::type_identity<float>{});
-  f(std::type_identity<double>{});
 }
 
 void loss_kernel(KernelCall& call) {
