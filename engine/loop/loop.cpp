@@ -6,6 +6,7 @@
 #include <ebb/engine/loop/scratch.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace ebb {
@@ -146,12 +147,12 @@ void Loop::give_scratch() {
   std::array<std::size_t, kMaxSteps> busy_until{};
   std::size_t regions = 0;
   for (std::size_t i = 0; i < steps_; ++i) {
-    if (!step_[i].used || !in_scratch(step_[i])) continue;
+    if (!(step_[i].used || step_[i].over) || !in_scratch(step_[i])) continue;
     // A step's result must not overlap its operands: theirs are free from the next step on.
     std::size_t region = 0;
     while (region < regions && busy_until[region] >= i) ++region;
     regions = std::max(regions, region + 1);
-    busy_until[region] = last[i];
+    busy_until[region] = std::max(last[i], i);
     step_[i].scratch = region * region_;
   }
   scratch_bytes_ = regions * region_;
@@ -274,7 +275,15 @@ void Loop::compute(const Place& at, std::byte* scratch) const {
       merge_levels(call, {step.size.data(), step.arity}, step.out_size);
       step.lane(call);
     };
-    if (step.used && in_scratch(step)) run(scratch + step.scratch, at.n, at.n * at.rows, false);
+    if ((step.used || step.over) && in_scratch(step)) run(scratch + step.scratch, at.n, at.n * at.rows, false);
+    if (step.over) {
+      const std::byte* from = scratch + step.scratch;
+      for (std::int64_t row = 0; row < at.planes * at.rows; ++row, from += at.n * step.out_size) {
+        const std::int64_t to = at.offset + row / at.rows * plane_ + row % at.rows * row_;
+        std::memcpy(step.place + to * step.out_size, from, static_cast<std::size_t>(at.n * step.out_size));
+      }
+      continue;
+    }
     if (step.place && (!step.used || stream_ || !in_scratch(step))) {
       run(step.place + at.offset * step.out_size, row_, plane_, stream_);
     }
@@ -299,7 +308,10 @@ void Loop::run() {
   if (!mark_used()) return;
   stream_ = false;
   for (std::size_t i = 0; i < steps_; ++i) {
-    stream_ |= step_[i].place && shape_.numel() * step_[i].out_size >= kStreamBytes;
+    Step& step = step_[i];
+    stream_ |= step.place && shape_.numel() * step.out_size >= kStreamBytes;
+    step.over = step.place && std::any_of(source_.begin(), source_.begin() + sources_,
+                                          [&](const Source& source) { return source.data == step.place; });
   }
   give_scratch();
   if (const std::optional<IntList> axes = axes_ ? axes_ : repeated_axes()) {

@@ -66,6 +66,7 @@ class Loop {
 
   /// Where results go; steps without a place are kept only as long as a block is near, if something reads them, and
   /// reductions without one are not computed.
+  /// A step may go where a whole source lies that nothing reads but what the step is made of.
   void store(std::size_t step, std::byte* place) { step_[step].place = place; }
   void store_reduction(std::size_t reduction, void* place) { reduction_[reduction].place = place; }
 
@@ -111,6 +112,7 @@ class Loop {
     std::array<std::int64_t, LaneCall::kMaxArity> size{};  // bytes of an element of each operand
     std::int64_t out_size = 0;
     std::byte* place = nullptr;
+    bool over = false;        // its place is a source's
     bool used = false;        // by a later step or a reduction
     std::size_t scratch = 0;  // where it lies in a thread's scratch, if it has no place
     unsigned moves = 0;       // bit k: operand k advances along a row
@@ -134,8 +136,9 @@ class Loop {
   bool direction(const Cut& cut) const;
   void give_scratch();
   /// Where later steps read a step: in the scratch if it is not kept, or if it is streamed past the cache, where it
-  /// would have to be fetched back. Such a step is computed twice, which costs less than the memory's traffic.
-  bool in_scratch(const Step& step) const { return !step.place || (stream_ && step.used); }
+  /// would have to be fetched back. Such a step is computed twice, which costs less than the memory's traffic. And one
+  /// that goes over a source comes from there: lanes compute some elements again.
+  bool in_scratch(const Step& step) const { return !step.place || step.over || (stream_ && step.used); }
   void prepare(const Plan& plan);
   std::optional<IntList> repeated_axes() const;
   void run_flat(const Plan& plan);

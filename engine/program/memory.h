@@ -1,10 +1,11 @@
 // The memory plan: where in one arena each stored result lies, and for how long.
 //
-// Lifetimes are known before the first run, and so is the peak. The largest results are placed first, each at the
-// lowest place that is free while it lives.
+// Lifetimes are known before the first run, and so is the peak. A result takes over the memory of what it is made of
+// where it can (in_place.h); of the others the largest are placed first, each at the lowest place that is free while it
+// lives.
 #pragma once
 
-#include <ebb/engine/program/schedule.h>
+#include <ebb/engine/program/in_place.h>
 
 #include <cstddef>
 #include <vector>
@@ -21,7 +22,9 @@ struct MemoryPlan {
   std::vector<Slot> slots;
   std::size_t arena_bytes = 0;
   std::size_t live_bytes = 0;    ///< the largest sum of results alive at once: no plan can do with less
-  std::size_t result_bytes = 0;  ///< outputs and new values of States, which every run hands out
+  std::size_t result_bytes = 0;  ///< outputs and new values of States, which every run hands out, but for `over`
+  /// States whose new value takes the memory of the old one, whenever nobody else holds that.
+  std::vector<OverState> over;
   /// What a run holds at once: the arena and its results.
   std::size_t peak_bytes() const { return arena_bytes + result_bytes; }
 };

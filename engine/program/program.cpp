@@ -119,13 +119,20 @@ void Program::check(std::span<const Tensor> arguments) const {
   }
 }
 
-void Program::bind(std::span<const Tensor> arguments, std::span<const Tensor> states) {
+void Program::bind(std::span<const Tensor> arguments, std::span<const Tensor> states, Holds* holds) {
   for (std::size_t i = 0; i < arguments.size(); ++i) values_[traced_.arguments[i]] = arguments[i];
   for (std::size_t i = 0; i < traced_.reads.size(); ++i) {
     values_[traced_.reads[i].leaf] = states.empty() ? traced_.reads[i].state.value() : states[i];
   }
+  if (holds) {
+    for (const OverState& over : memory_.over) {
+      const Traced::Read& read = traced_.reads[over.read];
+      const StateHold& hold = holds->emplace_back(read.state, values_[read.leaf]);
+      if (hold) values_[over.value] = values_[read.leaf].reshaped(traced_.type(over.value).shape());
+    }
+  }
   for (NodeId id : passing_) {
-    if (schedule_.home[id] >= runs_.size()) continue;
+    if (schedule_.home[id] >= runs_.size() || values_[id].has_buffer()) continue;
     const Tensor& type = traced_.type(id);
     values_[id] = Tensor::empty(type.shape(), type.dtype());
   }
@@ -192,6 +199,10 @@ void Program::run_kernel(NodeId id) {
 }
 
 Tensors Program::compute(std::span<const Tensor> arguments, std::span<const Tensor> states) {
+  return execute(arguments, states, nullptr);
+}
+
+Tensors Program::execute(std::span<const Tensor> arguments, std::span<const Tensor> states, Holds* holds) {
   check(arguments);
   if (running_.exchange(true)) {
     throw UsageError(
@@ -203,7 +214,7 @@ Tensors Program::compute(std::span<const Tensor> arguments, std::span<const Tens
     running_ = false;
   });
   if (anomaly_) return compute_by_node(arguments, states);
-  bind(arguments, states);
+  bind(arguments, states, holds);
   for (std::size_t a = 0; a < runs_.size(); ++a) {
     const Action& action = schedule_.actions[a];
     switch (action.kind) {
@@ -247,9 +258,15 @@ Tensors Program::compute_by_node(std::span<const Tensor> arguments, std::span<co
 }
 
 Tensors Program::run(std::span<const Tensor> arguments) {
-  Tensors results = compute(arguments);
+  Holds holds;
+  holds.reserve(memory_.over.size());
+  Tensors results = execute(arguments, {}, &holds);
   const std::size_t outputs = traced_.outputs.size();
-  for (std::size_t i = 0; i < traced_.updates.size(); ++i) traced_.updates[i].state.set(results[outputs + i]);
+  std::size_t next = 0;  // they are in the order of the updates
+  for (std::size_t i = 0; i < traced_.updates.size(); ++i) {
+    const bool held = next < holds.size() && memory_.over[next].update == i && holds[next++];
+    held ? holds[next - 1].commit() : traced_.updates[i].state.set(results[outputs + i]);
+  }
   results.resize(outputs);
   return results;
 }

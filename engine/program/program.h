@@ -1,7 +1,8 @@
 // A program: a traced function that has been optimised, scheduled and planned, ready to run again and again.
 //
-// A run allocates nothing but its results, in blocks that the cache hands round. States change at its end, all at once:
-// an error on the way leaves each as it was. A program belongs to one caller at a time.
+// A run allocates nothing but its results, in blocks that the cache hands round; a State that nobody else holds is
+// written over. States change once nothing can be refused any more: an error on the way leaves each as it was. A
+// program belongs to one caller at a time.
 #pragma once
 
 #include <ebb/engine/program/memory.h>
@@ -83,7 +84,9 @@ class Program {
 
   void build_loop(const Action& action, Run& run);
   Tensors compute_by_node(std::span<const Tensor> arguments, std::span<const Tensor> states) const;
-  void bind(std::span<const Tensor> arguments, std::span<const Tensor> states);
+  using Holds = CachedVector<StateHold>;
+  Tensors execute(std::span<const Tensor> arguments, std::span<const Tensor> states, Holds* holds);
+  void bind(std::span<const Tensor> arguments, std::span<const Tensor> states, Holds* holds);
   void bind_loop(Run& run);
   bool run_band(const Band& band);
   void run_kernel(NodeId id);

@@ -2,8 +2,6 @@
 #include <ebb/engine/tape/state.h>
 #include <fmt/format.h>
 
-#include <mutex>
-
 namespace ebb {
 
 struct State::Impl {
@@ -73,6 +71,12 @@ void State::set(const Tensor& value) const {
   impl().tensor = value;
   ++impl().version;
 }
+
+StateHold::StateHold(const State& state, const Tensor& value)
+    : impl_(state.impl_), lock_(impl_->mutex, std::try_to_lock) {
+  if (lock_ && !(impl_->tensor.shares_buffer_with(value) && value.holders() == 2)) lock_.unlock();
+}
+void StateHold::commit() { ++impl_->version; }
 
 State State::clone() const { return State(name(), value().clone()); }
 

@@ -78,7 +78,8 @@ class Buffer {
 
   explicit operator bool() const { return block_ != nullptr; }
   std::byte* data() const { return block_ ? block_->data : nullptr; }
-  bool unique() const { return block_ && block_->count.load(std::memory_order_acquire) == 1; }
+  std::uint32_t holders() const { return block_ ? block_->count.load(std::memory_order_acquire) : 0; }
+  bool unique() const { return holders() == 1; }
   bool operator==(const Buffer& other) const { return block_ == other.block_; }
 
  private:

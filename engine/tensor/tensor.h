@@ -67,6 +67,9 @@ class Tensor {
   bool has_buffer() const { return static_cast<bool>(buffer_); }
   bool shares_buffer_with(const Tensor& other) const { return has_buffer() && buffer_ == other.buffer_; }
 
+  /// How many tensors hold its memory.
+  std::uint32_t holders() const { return buffer_.holders(); }
+
   const std::byte* raw() const { return buffer_.data(); }
   /// The elements' memory for writing; copies first if the buffer is shared.
   std::byte* mutable_raw();
