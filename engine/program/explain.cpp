@@ -27,6 +27,11 @@ class Explainer {
     out.rewrites = to_string(program_.log());
     const Schedule& schedule = program_.schedule();
     for (std::size_t a = 0; a < schedule.actions.size(); ++a) out.actions.push_back(action(a));
+    for (const ebb::Band& band : schedule.bands) {
+      bool generated = true;  // or else each of them runs by itself
+      for (std::size_t a = band.begin; a < band.end; ++a) generated = generated && program_.is_generated(a);
+      if (generated) out.bands.push_back({band.begin, band.end, band.shape, band.axes});
+    }
     return out;
   }
 
@@ -120,6 +125,11 @@ std::string Explanation::text() const {
       setting == Setting::exact ? "exact" : "relaxed", actions.size(), bytes(), flops(), arena_bytes, peak_bytes);
   for (std::size_t a = 0; a < actions.size(); ++a) {
     const Action& action = actions[a];
+    for (const Band& band : bands) {
+      if (band.begin != a) continue;
+      text += fmt::format("\n     {} to {} together, part by part: loops over {} that reduce axes {}\n", a,
+                          band.end - 1, to_string(band.shape), to_string(band.axes.shape()));
+    }
     text += fmt::format("\n{:>3}  {}{}{}  {} bytes in, {} out", a, action.what,
                         action.what == "loop" ? " over " + to_string(action.shape) : "",
                         action.generated ? ", generated" : "", action.bytes_read, action.bytes_written);

@@ -24,8 +24,14 @@ struct Explanation {
     double flops = 0;
     std::vector<Location> lines;  ///< the user's, each once
   };
+  struct Band {
+    std::size_t begin = 0, end = 0;  ///< actions [begin, end) run together, part by part
+    Shape shape;                     ///< of its loops, but for those over what they keep
+    IntList axes;                    ///< what those reduce; a part is some of what is kept
+  };
   Setting setting = Setting::relaxed;
   std::vector<Action> actions;
+  std::vector<Band> bands;  ///< in order
   std::size_t arena_bytes = 0, result_bytes = 0, peak_bytes = 0;
   std::string rewrites;  ///< the log of the passes
 

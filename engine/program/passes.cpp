@@ -18,10 +18,25 @@ Traced share(const Traced& traced, RewriteLog&) { return rewrite(traced, nullptr
 
 bool is_known(const Node& node) { return node.value.has_buffer(); }
 
+// What a selection by a known number selects, in the shape of the selection; nothing for anything else.
+std::optional<NodeId> selected(Rewriter& to, NodeId old) {
+  const Node& node = to.from().node(old);
+  if (!node.row->is_step() || node.row->signature != Signature::select) return std::nullopt;
+  const Tensor& condition = to.node(to.of(to.from().input(old, 0))).value;
+  if (!condition.has_buffer() || condition.numel() != 1) return std::nullopt;
+  const NodeId result = to.of(to.from().input(old, condition.at(0) != 0 ? 1 : 2));
+  if (to.shape(result) == node.value.shape()) return result;
+  return to.record(kBroadcastTo, {result}, {{"shape", IntList(node.value.shape())}});
+}
+
 // Eager mode computes it, and so gives the bits that it would have given at run time.
 Traced fold(const Traced& traced, RewriteLog& log) {
   return rewrite(traced, [&](Rewriter& to, NodeId old) -> std::optional<NodeId> {
     const Node& node = traced.node(old);
+    if (const std::optional<NodeId> result = selected(to, old)) {
+      log.note("a selection by a constant is what it selects", old, *result);
+      return result;
+    }
     if (node.inputs == 0 || node.value.numel() > kMaxFolded) return std::nullopt;
     for (std::size_t i = 0; i < node.inputs; ++i) {
       if (!is_known(to.node(to.of(traced.input(old, i))))) return std::nullopt;

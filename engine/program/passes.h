@@ -50,7 +50,7 @@ struct Pass {
 
 /// Drops what no result needs and merges nodes of the same op on the same inputs.
 extern const Pass kShare;
-/// Computes what depends on constants alone.
+/// Computes what depends on constants alone, and takes what a constant selects.
 extern const Pass kFold;
 /// Moves a broadcast behind the elementwise ops that read it, which then run on the smaller tensor.
 extern const Pass kSinkBroadcasts;

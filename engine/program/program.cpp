@@ -274,7 +274,9 @@ Tensors Program::run(std::span<const Tensor> arguments) {
 // Lets go of what is the caller's, so that its memory can be used again.
 void Program::release() noexcept {
   for (NodeId id : passing_) values_[id] = Tensor();
-  for (const MemoryPlan::Slot& slot : memory_.slots) values_[slot.node] = planned_[slot.node];
+  for (const MemoryPlan::Slot& slot : memory_.slots) {
+    if (values_[slot.node].raw() != planned_[slot.node].raw()) values_[slot.node] = planned_[slot.node];
+  }
 }
 
 }  // namespace ebb

@@ -51,6 +51,31 @@ Vars softmax_step(std::span<const Var> in) {
   return {y, pullback(y, in[1], {in[0]})[0]};
 }
 
+TEST(Bands, AnExplanationShowsWhichLoopsRunTogether) {
+  if (!codegen::available()) GTEST_SKIP() << "nothing is generated here";
+  const std::vector<Tensor> in{wave({6, 32, 14, 14}, {.phase = 0}), wave({32}, {.phase = 1}), wave({32}, {.phase = 2}),
+                               wave({6, 32, 14, 14}, {.phase = 3})};
+  auto fast = compile(Function(norm_step));
+  fast(std::span<const Tensor>(in));
+  const Explanation explanation = explain(fast.program());
+  ASSERT_EQ(explanation.bands.size(), 1u) << explanation.text();
+  const Explanation::Band& band = explanation.bands[0];
+  EXPECT_EQ(band.begin, 0u);
+  EXPECT_EQ(band.end, explanation.actions.size());
+  EXPECT_EQ(band.shape, in[0].shape());
+  EXPECT_EQ(band.axes, (IntList{0, 2, 3}));
+  const std::string line =
+      "\n     0 to " + std::to_string(band.end - 1) +
+      " together, part by part: loops over [6, 32, 14, 14] that reduce axes [0, 2, 3]\n\n  0  loop";
+  EXPECT_NE(explanation.text().find(line), std::string::npos) << explanation.text();
+
+  const std::vector<Tensor> rows{wave({600, 100}), wave({600, 100}, {.phase = 1})};
+  auto alone = compile(Function([](std::span<const Var> x) { return Vars{x[0] + x[1]}; }));
+  alone(std::span<const Tensor>(rows));
+  EXPECT_TRUE(explain(alone.program()).bands.empty());
+  EXPECT_EQ(explain(alone.program()).text().find("together"), std::string::npos);
+}
+
 TEST(Bands, AWholeNormalisationIsOne) {
   const std::vector<Tensor> in{wave({6, 32, 14, 14}, {.phase = 0}), wave({32}, {.phase = 1}), wave({32}, {.phase = 2}),
                                wave({6, 32, 14, 14}, {.phase = 3})};

@@ -102,6 +102,21 @@ TEST(Compile, AValueCannotBeReadWhileTracing) {
             "value: cannot read the value of leaf arg0 while tracing. Return it from the traced function instead.");
 }
 
+TEST(Compile, ASelectionByAConstantIsWhatItSelects) {
+  const auto f = [](std::span<const Var> in) {
+    const Var yes = in[0].tape().leaf(Tensor::of<bool>({}, {true})),
+              no = in[0].tape().leaf(Tensor::of<bool>({1}, {false}));
+    return Vars{where(yes, in[0], in[1]) * 2.0, where(no, in[0], in[1]) + in[0]};
+  };
+  const std::vector<Tensor> in{wave({3, 5}), wave({5}, {.phase = 1})};
+  const std::vector<Tensor> want = eager(f, in);
+  auto fast = compile([f](std::span<const Var> x) { return f(x); }, {Setting::exact});
+  const Tensors got = fast(std::span<const Tensor>(in));
+  for (std::size_t i = 0; i < want.size(); ++i) EXPECT_TRUE(identical(want[i], got[i])) << i;
+  EXPECT_EQ(explain(fast.program()).text().find("= where"), std::string::npos) << explain(fast.program()).text();
+  EXPECT_NE(explain(fast.program()).rewrites.find("a selection by a constant is what it selects"), std::string::npos);
+}
+
 TEST(Compile, ARunThatFailsLeavesEveryStateAsItWas) {
   const State w("w", Tensor::of<float>({2, 3}, {1, 2, 3, 4, 5, 6}));
   auto f = compile([&](Var labels) {
