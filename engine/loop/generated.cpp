@@ -23,6 +23,8 @@ constexpr std::int64_t kCallBytes = 32 * 1024;   // of a row's operand that are 
 constexpr std::int64_t kRowsTogether = 32;       // where nothing is reduced
 constexpr std::int64_t kNearBytes = 768 * 1024;  // of operands that stay in a second-level cache, if nobody says more
 constexpr std::int64_t kTask = 16 * 1024;        // elements of a task where nothing is reduced
+constexpr std::size_t kLongFormula = 24;         // values
+constexpr int kFetchAhead = 2048;                // bytes
 // Accumulators begin out of step with each other and with rows of 4 KiB: a load that follows a store at the same offset
 // within a page waits for it.
 constexpr std::size_t kStagger = 1024 + 64;
@@ -163,12 +165,16 @@ void Loop::Generated::set_strides(const Loop& loop, KernelSpec& spec) {
     const bool flag = loop.source_[input.source].tensor.dtype() == DType::boolean;
     spec.inputs.push_back({input.moves, in_pieces || input.row != 0, flag});
   }
+  bool streams = false;
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
     const std::int64_t least = loop.step_[outputs_[k].step].handed_out ? kStreamResultBytes : kStreamBytes;
     outputs_[k].stream = loop.shape_.numel() * size_ >= least && plan_.inner() * size_ % 64 == 0 &&
                          !spec.formula[spec.outputs[k].value].is_truth();
     spec.outputs[k].stream = outputs_[k].stream;
+    streams |= outputs_[k].stream;
   }
+  // A short formula has the loads of many packs under way; behind a long one, beside streamed stores, they come late.
+  if (streams && sums_.empty() && spec.formula.size() >= kLongFormula) spec.ahead = kFetchAhead;
 }
 
 void Loop::Generated::choose_pieces() {
