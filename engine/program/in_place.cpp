@@ -1,6 +1,7 @@
 #include <ebb/engine/program/in_place.h>
 
 #include <ebb/engine/loop/plan.h>
+#include <ebb/engine/program/memory.h>
 
 #include <algorithm>
 
@@ -13,7 +14,7 @@ class Finder {
       : traced_(traced),
         schedule_(schedule),
         result_(result),
-        last_(last_reads(traced, schedule)),
+        last_(last_readers(traced, schedule)),
         taken_(result.size()) {
     found_.over.assign(result.size(), kNoNode);
   }

@@ -67,10 +67,25 @@ std::vector<bool> result_nodes(const Traced& traced) {
   return result;
 }
 
+std::vector<std::size_t> last_readers(const Traced& traced, const Schedule& schedule) {
+  std::vector<std::size_t> last(traced.tape->size(), 0);
+  for (std::size_t a = 0; a < schedule.actions.size(); ++a) {
+    const Action& action = schedule.actions[a];
+    for (const View& view : action.sources) last[view.root] = a;
+    if (action.kind == Action::Kind::loop) continue;
+    for (std::size_t i = 0; i < traced.node(action.node).inputs; ++i) {
+      const NodeId input = traced.input(action.node, i);
+      last[base_of(traced, input)] = a;
+      last[view_of(traced, schedule.stored, input).root] = a;
+    }
+  }
+  return last;
+}
+
 MemoryPlan plan_memory(const Traced& traced, const Schedule& schedule) {
   MemoryPlan plan;
   const std::vector<bool> result = result_nodes(traced);
-  const std::vector<std::size_t> last = last_reads(traced, schedule);
+  const std::vector<std::size_t> last = last_readers(traced, schedule);
   InPlace in_place = find_in_place(traced, schedule, result);
   std::vector<std::size_t> slot_of(result.size());
   for (NodeId id = 0; id < result.size(); ++id) {

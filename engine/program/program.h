@@ -82,7 +82,7 @@ class Program {
     std::vector<Store> steps, reductions;
   };
 
-  void build_loop(const Action& action, Run& run);
+  void build_loop(const Action& action, const std::vector<bool>& handed_out, Run& run);
   Tensors compute_by_node(std::span<const Tensor> arguments, std::span<const Tensor> states) const;
   using Holds = CachedVector<StateHold>;
   Tensors execute(std::span<const Tensor> arguments, std::span<const Tensor> states, Holds* holds);

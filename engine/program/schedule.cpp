@@ -322,21 +322,6 @@ class Scheduler {
 
 }  // namespace
 
-std::vector<std::size_t> last_reads(const Traced& traced, const Schedule& schedule) {
-  std::vector<std::size_t> last(traced.tape->size(), 0);
-  for (std::size_t a = 0; a < schedule.actions.size(); ++a) {
-    const Action& action = schedule.actions[a];
-    for (const View& view : action.sources) last[view.root] = a;
-    if (action.kind == Action::Kind::loop) continue;
-    for (std::size_t i = 0; i < traced.node(action.node).inputs; ++i) {
-      const NodeId input = traced.input(action.node, i);
-      last[base_of(traced, input)] = a;
-      last[view_of(traced, schedule.stored, input).root] = a;
-    }
-  }
-  return last;
-}
-
 const Band* Schedule::band_of(std::size_t action) const {
   const auto band = std::ranges::find_if(bands, [&](const Band& b) { return b.begin <= action && action < b.end; });
   return band == bands.end() ? nullptr : &*band;

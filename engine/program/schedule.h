@@ -54,9 +54,6 @@ struct Schedule {
 
 Schedule make_schedule(const Traced& traced);
 
-/// By node: the last action that reads its bytes; 0 if none does.
-std::vector<std::size_t> last_reads(const Traced& traced, const Schedule& schedule);
-
 /// The node that holds the bytes of `id`: itself, or what it is a reshape of.
 NodeId base_of(const Traced& traced, NodeId id);
 /// How a loop reads `id`: below broadcasts that are not stored, through reshapes.
