@@ -109,13 +109,14 @@ DumpColumn fused_rows(const Tape& staged) {
 }
 
 void compiler_panes(const Tape& staged, const Batch& batch, bool fused_kernel, std::vector<DumpPane>& panes) {
-  auto step = compile([](Var x, Var gamma, Var beta, Var dout) {
-    const Var out = batch_norm(x, gamma, beta);
-    const Vars gradients = pullback(out, dout, {x, gamma, beta});
-    return Vars{out, gradients[0], gradients[1], gradients[2]};
-  });
+  auto step = compile(
+      [](Var x, Var gamma, Var beta, Var dout) {
+        const Var out = batch_norm(x, gamma, beta);
+        const Vars gradients = pullback(out, dout, {x, gamma, beta});
+        return Vars{out, gradients[0], gradients[1], gradients[2]};
+      },
+      {.arguments = {"x", "gamma", "beta", "dout"}});
   step(batch.x, batch.gamma, batch.beta, batch.dout);
-  const std::string names[] = {"x", "gamma", "beta", "dout"};
   DumpPane beside{.title = "Fused and compiled",
                   .note =
                       "Who does the work of the nine steps and of their backward pass: on the left the hand-written "
@@ -123,12 +124,12 @@ void compiler_panes(const Tape& staged, const Batch& batch, bool fused_kernel, s
                       "tensors once. A node with a broken border is in no loop: the compiler's rules have "
                       "simplified it away."};
   if (!fused_kernel) beside.columns.push_back(fused_rows(staged));
-  beside.columns.push_back(loops_beside(staged, step.program(), names));
+  beside.columns.push_back(loops_beside(staged, step.program()));
   panes.push_back(std::move(beside));
   panes.push_back({.title = "To the closed form",
                    .note = "How the compiler's rules simplify the derived backward pass, rule by rule. No rule knows "
                            "batch normalization.",
-                   .text = with_arguments(explain(step.program()).rewrites, names)});
+                   .text = explain(step.program()).rewrites});
 }
 
 DumpPane error_pane(const Arguments& arguments) {
