@@ -137,7 +137,7 @@ TEST(Mermaid, TellsForwardFromBackward) {
   Tape tape;
   test::nine_steps(tape);
   const std::string text = dump(tape, DumpFormat::mermaid, {.source_lines = false});
-  EXPECT_NE(text.find("n4[\"step 2: xmu<br/>= x - mu<br/>f64[4, 3] %4 96 B, 12 flops\"]:::forward\n"),
+  EXPECT_NE(text.find("n4[\"step 2: xmu<br/>= x - mu<br/>f64[4, 3] %4<br/>96 B, 12 flops\"]:::forward\n"),
             std::string::npos)
       << text;
   EXPECT_NE(text.find("  n4 --> n5\n"), std::string::npos) << text;
