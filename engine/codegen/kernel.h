@@ -38,6 +38,7 @@ struct KernelSpec {
     Id next = 0;   ///< after an element
   };
   Walk walk = Walk::rows;
+  int ahead = 0;  ///< bytes: inputs that move along rows are fetched so far ahead of their use
   Formula formula;
   std::vector<Input> inputs;
   std::vector<Output> outputs;

@@ -42,64 +42,80 @@ struct Map {
   static constexpr std::size_t kArity = O::kArity;
   static constexpr std::int64_t kW = kWidth<T>;
 
+  template <std::size_t K>
+  using Element = typename In<T, O::kForm, K>::Element;
+
   template <unsigned Steps, std::size_t... K>
   static void loop(const LaneCall& call, std::index_sequence<K...>) {
-    std::tuple in{static_cast<const typename In<T, O::kForm, K>::Element*>(call.in[K])...};
-    Out* out = static_cast<Out*>(call.out);
-    const auto advance = [](auto*& at, std::int64_t bytes) { at += bytes / static_cast<std::int64_t>(sizeof(*at)); };
+    const std::int64_t rows = call.rows, n = call.n;
+    const bool stream_it = call.stream;
     for (std::int64_t plane = 0; plane < call.planes; ++plane) {
-      auto row_in = in;
-      Out* row_out = out;
-      for (std::int64_t row = 0; row < call.rows; ++row) {
-        run_row<Steps, K...>(call.n, call.stream, row_out, std::get<K>(row_in)...);
-        (advance(std::get<K>(row_in), call.row_step[K]), ...);
-        advance(row_out, call.out_step);
-      }
-      (advance(std::get<K>(in), call.plane_step[K]), ...);
-      advance(out, call.out_plane);
+      // Steps are in bytes. The pointers are variables of their own: as parts of a tuple they would live in memory.
+      [&](auto... in) {
+        auto* out = static_cast<std::byte*>(call.out) + plane * call.out_plane;
+        for (std::int64_t row = 0; row < rows; ++row) {
+          if (n < kW) {
+            run_short_row<Steps, K...>(n, reinterpret_cast<Out*>(out), reinterpret_cast<const Element<K>*>(in)...);
+          } else {
+            run_row<Steps, K...>(n, stream_it, reinterpret_cast<Out*>(out), reinterpret_cast<const Element<K>*>(in)...);
+          }
+          ((in += call.row_step[K]), ...);
+          out += call.out_step;
+        }
+      }((static_cast<const std::byte*>(call.in[K]) + plane * call.plane_step[K])...);
     }
     if (call.stream) stream_fence(Arch());
   }
 
   template <unsigned Steps, std::size_t... K>
-  static void run_row(std::int64_t n, bool streamed, Out* out, const typename In<T, O::kForm, K>::Element*... in) {
+  [[gnu::noinline]] static void run_short_row(std::int64_t n, Out* out, const Element<K>*... in) {
+    std::tuple<Padded<Element<K>>...> padded;
+    for (std::int64_t k = 0; k < kW; ++k) {
+      const std::int64_t j = k < n ? k : 0;
+      ((std::get<K>(padded).at[k] = in[(Steps >> K & 1) != 0 ? j : 0]), ...);
+    }
+    Padded<Out> result;
+    if (n > 0) run_row<Steps, K...>(kW, false, result.at, std::get<K>(padded).at...);
+    for (std::int64_t k = 0; k < n; ++k) out[k] = result.at[k];
+  }
+
+  template <unsigned Steps, std::size_t... K>
+  [[gnu::always_inline]] static void run_row(std::int64_t n, bool stream_it, Out* out, const Element<K>*... in) {
     constexpr const auto& op = std::get<I>(kOps);
     const std::tuple fixed{In<T, O::kForm, K>::fill(in)...};
-    auto compute = [&](const auto*... from) {
+    const auto compute = [&](std::int64_t i) {
       return op.f([&] {
         if constexpr ((Steps >> K & 1) != 0) {
-          return In<T, O::kForm, K>::load(from);
+          return In<T, O::kForm, K>::load(in + i);
         } else {
           return std::get<K>(fixed);
         }
       }()...);
     };
-    if (n < kW) {
-      std::tuple<Padded<typename In<T, O::kForm, K>::Element>...> padded;
-      for (std::int64_t k = 0; k < kW; ++k) {
-        const std::int64_t j = k < n ? k : 0;
-        ((std::get<K>(padded).at[k] = in[(Steps >> K & 1) != 0 ? j : 0]), ...);
+    const auto store = [&](std::int64_t i) {
+      if constexpr (O::kForm == 1) {
+        store_mask<T>(compute(i), out + i);
+      } else {
+        compute(i).store_unaligned(out + i);
       }
-      Padded<Out> result;
-      if (n > 0) run_row<Steps, K...>(kW, false, result.at, std::get<K>(padded).at...);
-      for (std::int64_t k = 0; k < n; ++k) out[k] = result.at[k];
-      return;
-    }
-    streamed = streamed && reinterpret_cast<std::uintptr_t>(out) % sizeof(Pack<T>) == 0;
-    // All whole packs, then the last one once more, moved back to end with the row: one copy of the lambda for both.
-    for (std::int64_t i = 0, end = n - n % kW;; i = n - kW, end = n, streamed = false) {
-      for (; i < end; i += kW) {
-        const auto result = compute((in + i)...);
-        if constexpr (O::kForm == 1) {
-          store_mask<T>(result, out + i);
-        } else if constexpr (std::is_floating_point_v<T>) {
-          streamed ? stream<T>(out + i, result) : result.store_unaligned(out + i);
-        } else {
-          result.store_unaligned(out + i);
-        }
+    };
+    const std::int64_t end = n - n % kW;
+    if constexpr (O::kForm != 1 && std::is_floating_point_v<T>) {
+      if (stream_it && reinterpret_cast<std::uintptr_t>(out) % sizeof(Pack<T>) == 0) {
+        for (std::int64_t i = 0; i < end; i += kW) stream<T>(out + i, compute(i));
+        if (end < n) store(n - kW);
+        return;
       }
-      if (end == n) break;
     }
+    std::int64_t i = 0;
+    if constexpr (op.traits.ulp <= 0.5) {  // an instruction or two: half of the loop would be counting
+      for (; i + 2 * kW <= n; i += 2 * kW) {
+        store(i);
+        store(i + kW);
+      }
+    }
+    for (; i < end; i += kW) store(i);
+    if (end < n) store(n - kW);  // the last whole pack once more, moved back to end with the row
   }
 
   template <class E>

@@ -253,6 +253,26 @@ X logsigmoid(const X& x) {
   else
     return negate(softplus(negate(x)));
 }
+/// The normal distribution's probability below x.
+template <Value X>
+X normal_cdf(const X& x) {
+  if constexpr (Packed<X>)
+    return PackMath<X>::normal_cdf(x);
+  else if constexpr (Scalar<X>)
+    return std::erfc(-x * std::sqrt(X(0.5))) / 2;
+  else
+    return lit(x, 0.5) * (lit(x, 1) + erf(x * lit(x, 0.7071067811865476)));
+}
+/// Its density at x.
+template <Value X>
+X normal_pdf(const X& x) {
+  if constexpr (Packed<X>)
+    return PackMath<X>::normal_pdf(x);
+  else if constexpr (Scalar<X>)
+    return std::exp(-x * x / 2) * std::sqrt(1 / (8 * std::atan(X(1))));
+  else
+    return lit(x, 0.3989422804014327) * exp(lit(x, -0.5) * (x * x));
+}
 /// x times the normal distribution's probability below x, which tends to 0 at minus infinity.
 template <Value X>
 X gelu(const X& x) {

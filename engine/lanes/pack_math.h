@@ -415,20 +415,42 @@ struct PackMath<Pack> {
     const P far = P(T(1)) - P(T(2)) * exp(negate(a * a)) * over / under;
     return select(small, near, far) | sign_of(x);
   }
-  static P gelu(const P& x) {
+  // What the functions of the normal distribution share: the probability beyond a is `ratio` times `power`, the density
+  // at a `half` times `power` over sqrt(2 pi). Once, where a formula has several of them.
+  struct Normal {
+    P a;      // |x|, so far out at most that all is 0 from there on
+    P half;   // e^(-a^2/2), but for a power of two
+    P power;  // that one; where it is no normal number, its bits are those of 0
+  };
+  static Normal normal(const P& x) {
     const P a = at_most(abs(x), F::kTail);
     // a = high + low with a high part whose square is exact: the exponent of a tail needs more bits than a square has.
     const P high = real(bits(a) & U(~((Bits{1} << (F::kMantissa / 2 + 1)) - 1)));
     const P low = a - high;
     const P square = high * high;
-    // e^(-a^2/2) = 2^n e^(-w/2); where that is no normal number, the power's bits are those of 0.
+    // e^(-a^2/2) = 2^n e^(-w/2)
     constexpr T bias = kMagic + F::kBias;
     const P biased = square * P(T(-0.5L * 1.4426950408889634L)) + P(bias);
     const P n = biased - P(bias);
     const P w = square + n * P(2 * F::kLn2High) + n * P(2 * F::kLn2Low) + low * (a + high);
-    const auto [over, under] = tail_ratio(a);
-    const P tail = a * polynomial(w, F::kHalfExp) * over / under * real(bits(biased) << F::kMantissa);
-    return at_least(x, T(-0.0)) - tail;
+    return {a, polynomial(w, F::kHalfExp), real(bits(biased) << F::kMantissa)};
+  }
+  static P beyond(const Normal& at) {
+    const auto [over, under] = tail_ratio(at.a);
+    return at.half * over / under;
+  }
+  static P normal_pdf(const P& x) {
+    const Normal at = normal(x);
+    return P(T(0.39894228040143267794L)) * at.half * at.power;
+  }
+  static P normal_cdf(const P& x) {
+    const Normal at = normal(x);
+    const P tail = beyond(at) * at.power;
+    return select(x < P(T(0)), tail, P(T(1)) - tail);
+  }
+  static P gelu(const P& x) {
+    const Normal at = normal(x);
+    return at_least(x, T(-0.0)) - at.a * beyond(at) * at.power;
   }
 
   // --- powers --------------------------------------------------------------------------------------------------------

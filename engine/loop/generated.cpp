@@ -21,6 +21,8 @@ constexpr std::int64_t kCallBytes = 32 * 1024;   // of a row's operand that are 
 constexpr std::int64_t kRowsTogether = 32;       // where nothing is reduced
 constexpr std::int64_t kNearBytes = 768 * 1024;  // of operands that stay in the second-level cache
 constexpr std::int64_t kTask = 16 * 1024;        // elements of a task where nothing is reduced
+constexpr std::size_t kLongFormula = 24;         // values
+constexpr int kFetchAhead = 2048;                // bytes
 // Accumulators begin out of step with each other and with rows of 4 KiB: a load that follows a store at the same offset
 // within a page waits for it.
 constexpr std::size_t kStagger = 1024 + 64;
@@ -153,6 +155,8 @@ void Loop::Generated::set_strides(const Loop& loop, KernelSpec& spec) {
   }
   stream_ = loop.shape_.numel() * size_ >= kStreamBytes && plan_.inner() * size_ % 64 == 0;
   for (KernelSpec::Output& output : spec.outputs) output.stream = stream_ && !spec.formula[output.value].is_truth();
+  // A short formula has the loads of many packs under way; behind a long one, beside streamed stores, they come late.
+  if (stream_ && sums_.empty() && spec.formula.size() >= kLongFormula) spec.ahead = kFetchAhead;
 }
 
 void Loop::Generated::choose_pieces() {

@@ -11,7 +11,7 @@
 namespace ebb {
 namespace {
 
-constexpr std::int64_t kShortRow = 128;  // elements
+constexpr std::int64_t kShortRow = 16;  // elements: up to here a row costs more than its elements
 
 }  // namespace
 

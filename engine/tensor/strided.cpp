@@ -52,6 +52,20 @@ struct Plan {
   }
 };
 
+// Four rows of four elements of four bytes: from[c][r] goes to to[r][c].
+void transpose_block(const std::uint32_t* from, std::int64_t from_step, std::uint32_t* to, std::int64_t to_step) {
+  typedef std::uint32_t Four __attribute__((vector_size(16), aligned(4), may_alias));
+  const auto row = [&](std::int64_t c) { return *reinterpret_cast<const Four*>(from + c * from_step); };
+  const Four a = row(0), b = row(1), c = row(2), d = row(3);
+  const Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const Four cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  const auto put = [&](std::int64_t r, const Four& x) { *reinterpret_cast<Four*>(to + r * to_step) = x; };
+  put(0, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
+  put(1, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
+  put(2, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
+  put(3, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
+}
+
 template <class T>
 void tile(const Walk& rows, const Walk& columns, std::int64_t n, const T* from, T* to) {
   if (columns.from == 1 && columns.to == 1) {
@@ -62,11 +76,22 @@ void tile(const Walk& rows, const Walk& columns, std::int64_t n, const T* from, 
   }
   for (std::int64_t c = 0; c < columns.size; c += kTile) {
     const std::int64_t end = std::min(columns.size, c + kTile);
-    for (std::int64_t r = 0; r < n; ++r) {
+    const auto copy = [&](std::int64_t r, std::int64_t begin) {
       const T* const a = from + r * rows.from;
       T* const b = to + r * rows.to;
-      for (std::int64_t k = c; k < end; ++k) b[k * columns.to] = a[k * columns.from];
+      for (std::int64_t k = begin; k < end; ++k) b[k * columns.to] = a[k * columns.from];
+    };
+    std::int64_t r = 0;
+    if constexpr (sizeof(T) == 4) {
+      for (; rows.from == 1 && columns.to == 1 && r + 4 <= n; r += 4) {
+        std::int64_t k = c;
+        for (; k + 4 <= end; k += 4) {
+          transpose_block(from + r + k * columns.from, columns.from, to + r * rows.to + k, rows.to);
+        }
+        for (std::int64_t i = 0; k < end && i < 4; ++i) copy(r + i, k);
+      }
     }
+    for (; r < n; ++r) copy(r, c);
   }
 }
 

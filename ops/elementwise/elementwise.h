@@ -78,6 +78,10 @@ inline Var cosh(const Operand& x) { return detail::elementwise<"cosh">(x); }
 inline Var tanh(const Operand& x) { return detail::elementwise<"tanh">(x); }
 /// 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x.   Error 4 ulp.
 inline Var erf(const Operand& x) { return detail::elementwise<"erf">(x); }
+/// The standard normal distribution's probability below x.   Error 8 ulp.   Gradient  dx = normal_pdf(x) ct
+inline Var normal_cdf(const Operand& x) { return detail::elementwise<"normal_cdf">(x); }
+/// Its density at x.                                         Error 8 ulp.   Gradient  dx = -x normal_pdf(x) ct
+inline Var normal_pdf(const Operand& x) { return detail::elementwise<"normal_pdf">(x); }
 
 /// max(x, 0); NaN stays NaN.   Gradient  dx = ct where x > 0, else 0.
 inline Var relu(const Operand& x) { return detail::elementwise<"relu">(x); }

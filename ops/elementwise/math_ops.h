@@ -56,14 +56,15 @@ inline constexpr auto kMathOps = [] {
       unary(
           "logsigmoid", {.ulp = 4}, [](auto x) { return lane::logsigmoid(x); },
           [](const auto& g) { return g.ct * sigmoid(-g.in[0]); }),
-      // The normal distribution below x, and x times its density.
+      unary(
+          "normal_cdf", {.ulp = 8}, [](auto x) { return lane::normal_cdf(x); },
+          [](const auto& g) { return g.ct * normal_pdf(g.in[0]); }),
+      unary(
+          "normal_pdf", {.ulp = 8}, [](auto x) { return lane::normal_pdf(x); },
+          [](const auto& g) { return -(g.ct * (g.in[0] * g.out)); }),
       unary(
           "gelu", {.ulp = 8}, [](auto x) { return lane::gelu(x); },
-          [](const auto& g) {
-            const auto x = g.in[0];
-            const auto below = 0.5 * (1.0 + erf(x * 0.7071067811865476));
-            return g.ct * (below + x * (0.3989422804014327 * exp(-0.5 * square(x))));
-          }),
+          [](const auto& g) { return g.ct * (normal_cdf(g.in[0]) + g.in[0] * normal_pdf(g.in[0])); }),
       // The exponential only where it is used: for large x it is infinite, and its gradient no number.
       binary(
           "elu", {.margin = 0.1, .ulp = 3, .linear = 2},

@@ -70,11 +70,11 @@ class Layout {
   // Position `at` of the axes [begin, end) of the index.
   std::int64_t offset(std::int64_t at, int begin, int end) const {
     std::int64_t sum = 0;
-    for (int i = end - 1; i >= begin; --i) {
+    for (int i = end - 1; i > begin; --i) {
       sum += at % lanes_.index[i] * strides_[static_cast<std::size_t>(i)];
       at /= lanes_.index[i];
     }
-    return sum;
+    return end > begin ? sum + at * strides_[static_cast<std::size_t>(begin)] : sum;
   }
 
   const Lanes& lanes_;
@@ -133,30 +133,36 @@ void for_each(const Lanes& lanes, const KernelCall& call, Order order, Lane lane
   const std::int64_t units = lanes.outer * cuts * chunks;
   const std::int64_t group = std::max<std::int64_t>(1, kGrain * units / total);
   FirstBad bad;
+  const auto part = [&](std::int64_t outer, std::int64_t begin, std::int64_t end, std::int64_t first,
+                        std::int64_t last) {
+    const auto visit = lane(outer);
+    const std::int64_t* const index = values + layout.outer(outer);
+    for (std::int64_t k = begin; k < end; ++k) {
+      const std::int64_t* const at = index + k * layout.step();
+      const auto good = [&](std::int64_t to, std::int64_t i) {
+        if (to >= 0 && to < lanes.limit) return true;
+        bad.note((outer * lanes.length + k) * lanes.inner + i);
+        return false;
+      };
+      if (layout.repeated()) {
+        if (good(*at, first)) visit(k, first, *at, last - first);
+        continue;
+      }
+      for (std::int64_t i = first; i < last; ++i) {
+        const std::int64_t to = at[layout.inner(i)];
+        if (good(to, i)) visit(k, i, to, One());
+      }
+    }
+  };
   parallel_for((units + group - 1) / group, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t u = begin * group; u < std::min(units, end * group); ++u) {
-      const std::int64_t outer = u / (cuts * chunks);
-      const std::int64_t cut = u / chunks % cuts;
-      const std::int64_t first = lanes.inner * (u % chunks) / chunks;
-      const std::int64_t last = lanes.inner * (u % chunks + 1) / chunks;
-      const auto visit = lane(outer);
-      const std::int64_t* const index = values + layout.outer(outer);
-      for (std::int64_t k = lanes.length * cut / cuts; k < lanes.length * (cut + 1) / cuts; ++k) {
-        const std::int64_t* const at = index + k * layout.step();
-        const auto good = [&](std::int64_t to, std::int64_t i) {
-          if (to >= 0 && to < lanes.limit) return true;
-          bad.note((outer * lanes.length + k) * lanes.inner + i);
-          return false;
-        };
-        if (layout.repeated()) {
-          if (good(*at, first)) visit(k, first, *at, last - first);
-          continue;
-        }
-        for (std::int64_t i = first; i < last; ++i) {
-          const std::int64_t to = at[layout.inner(i)];
-          if (good(to, i)) visit(k, i, to, One());
-        }
+      if (cuts * chunks == 1) {  // short lanes, to which the divisions would matter
+        part(u, 0, lanes.length, 0, lanes.inner);
+        continue;
       }
+      const std::int64_t cut = u / chunks % cuts;
+      part(u / (cuts * chunks), lanes.length * cut / cuts, lanes.length * (cut + 1) / cuts,
+           lanes.inner * (u % chunks) / chunks, lanes.inner * (u % chunks + 1) / chunks);
     }
   });
   bad.report(call, lanes, layout);

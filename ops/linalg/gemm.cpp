@@ -1,9 +1,12 @@
 // A large product is cut into tiles of rows whose bounds depend on the shape alone, and each tile is one
 // single-threaded BLAS call from Ebb's pool: any number of threads gives the same bits, and the BLAS never starts
-// threads of its own. Every tile packs b anew, so tiles are tall.
+// threads of its own. Every tile packs b anew, so tiles are tall. Where a product is too small for the BLAS to pack b,
+// it reads a transposed one in columns: then b is transposed first.
 #include <ebb/ops/linalg/gemm.h>
 
 #include <cblas.h>
+#include <ebb/engine/tensor/buffer.h>
+#include <ebb/engine/tensor/strided.h>
 #include <ebb/engine/threads/pool.h>
 
 #include <algorithm>
@@ -16,10 +19,34 @@ constexpr std::int64_t kTileRows = 384;
 constexpr std::int64_t kMaxTiles = 16;
 constexpr std::int64_t kTiny = 1024;              // multiplications below which a call costs more than they do
 constexpr std::int64_t kThreadWork = 256 * 1024;  // multiplications worth a thread's while
+constexpr std::int64_t kTransposeFrom = 100'000;  // multiplications for which b is transposed first
+constexpr std::int64_t kTransposeTo = 1'000'000;
+constexpr std::int64_t kTransposeRows = 16;
+
+bool transposes_first(const Product& p, std::size_t size) {
+  const std::int64_t work = p.m * p.n * p.k;
+  return p.transpose_b && !p.transpose_a && size == 4 && p.m >= kTransposeRows && work >= kTransposeFrom &&
+         work <= kTransposeTo;
+}
+
+// b [n, k] as [k, n], until the thread's next one.
+template <class T>
+const T* transposed(const Product& p, const T* b) {
+  thread_local CachedVector<T> memory;
+  const auto size = static_cast<std::size_t>(p.n * p.k);
+  if (memory.size() < size) memory.resize(size);
+  copy_strided({p.k, p.n}, dtype_of<T>, reinterpret_cast<const std::byte*>(b), {1, p.k},
+               reinterpret_cast<std::byte*>(memory.data()), {p.n, 1});
+  return memory.data();
+}
 
 // Rows [row, row + rows) of one product.
 template <class T>
-void blas(const Product& p, std::int64_t row, std::int64_t rows, const T* a, const T* b, T* out) {
+void blas(Product p, std::int64_t row, std::int64_t rows, const T* a, const T* b, T* out) {
+  if (transposes_first(p, sizeof(T))) {
+    b = transposed(p, b);
+    p.transpose_b = false;
+  }
   const CBLAS_TRANSPOSE ta = p.transpose_a ? CblasTrans : CblasNoTrans;
   const CBLAS_TRANSPOSE tb = p.transpose_b ? CblasTrans : CblasNoTrans;
   const T* const from = a + (p.transpose_a ? row : row * p.k);

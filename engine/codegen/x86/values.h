@@ -48,6 +48,7 @@ class Values : protected Packs {
     Vec out;
     out.pack = pack();
     load(out.pack, memory, lanes);
+    if (spec_.ahead > 0 && !lanes) cc_.prefetcht0(memory.cloneAdjusted(spec_.ahead));
     return out;
   }
 
