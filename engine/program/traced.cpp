@@ -7,7 +7,7 @@
 namespace ebb {
 
 Traced trace(const TracedFunction& f, std::span<const TensorType> arguments, std::span<const std::string> names,
-             std::shared_ptr<Tape> tape) {
+             const std::shared_ptr<Tape>& tape) {
   if (!names.empty() && names.size() != arguments.size()) {
     throw UsageError(
         fmt::format("compile: arguments has {} names, and the function takes {}. Give one for each, or none.",

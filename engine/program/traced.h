@@ -44,7 +44,7 @@ using TracedFunction = std::function<Vars(Tape& tape, std::span<const Var> argum
 /// Throws    what f throws; UsageError if f reads a value, with the line where the value was recorded, or if there are
 ///           names, but not one for each argument.
 Traced trace(const TracedFunction& f, std::span<const TensorType> arguments, std::span<const std::string> names = {},
-             std::shared_ptr<Tape> tape = std::make_shared<Tape>(Tape::Mode::trace));
+             const std::shared_ptr<Tape>& tape = std::make_shared<Tape>(Tape::Mode::trace));
 
 /// Every node that an output or an update needs, as flags by id.
 std::vector<bool> live_nodes(const Traced& traced);
