@@ -69,6 +69,10 @@ class Kernel {
   void (*entry_)(const Piece*) = nullptr;
 };
 
+/// Makes what this thread's kernels have streamed visible to other threads: a wait of some hundred nanoseconds, so once
+/// after many calls.
+void finish_streams();
+
 /// True if there is a generator for the instruction set in force.
 bool available();
 

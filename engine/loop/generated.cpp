@@ -5,6 +5,8 @@
 #include <ebb/engine/loop/reduction.h>
 #include <ebb/engine/loop/scratch.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdlib>
 
@@ -19,13 +21,23 @@ constexpr std::int64_t kColumnsTogether = 1024;  // whose accumulators stay in t
 constexpr std::int64_t kRunsTogether = 64;
 constexpr std::int64_t kCallBytes = 32 * 1024;   // of a row's operand that are worth a call
 constexpr std::int64_t kRowsTogether = 32;       // where nothing is reduced
-constexpr std::int64_t kNearBytes = 768 * 1024;  // of operands that stay in the second-level cache
+constexpr std::int64_t kNearBytes = 768 * 1024;  // of operands that stay in a second-level cache, if nobody says more
 constexpr std::int64_t kTask = 16 * 1024;        // elements of a task where nothing is reduced
 constexpr std::size_t kLongFormula = 24;         // values
 constexpr int kFetchAhead = 2048;                // bytes
 // Accumulators begin out of step with each other and with rows of 4 KiB: a load that follows a store at the same offset
 // within a page waits for it.
 constexpr std::size_t kStagger = 1024 + 64;
+
+// Of operands that stay in this machine's second-level cache. What is computed does not depend on it.
+std::int64_t near_bytes() {
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  static const std::int64_t known = sysconf(_SC_LEVEL2_CACHE_SIZE) / 8 * 7;
+  return std::max(known, kNearBytes);
+#else
+  return kNearBytes;
+#endif
+}
 
 std::vector<lane::Symbol> names(std::size_t count) {
   std::vector<lane::Symbol> out;
@@ -153,10 +165,16 @@ void Loop::Generated::set_strides(const Loop& loop, KernelSpec& spec) {
     const bool flag = loop.source_[input.source].tensor.dtype() == DType::boolean;
     spec.inputs.push_back({input.moves, in_pieces || input.row != 0, flag});
   }
-  stream_ = loop.shape_.numel() * size_ >= kStreamBytes && plan_.inner() * size_ % 64 == 0;
-  for (KernelSpec::Output& output : spec.outputs) output.stream = stream_ && !spec.formula[output.value].is_truth();
+  bool streams = false;
+  for (std::size_t k = 0; k < outputs_.size(); ++k) {
+    const std::int64_t least = loop.step_[outputs_[k].step].handed_out ? kStreamResultBytes : kStreamBytes;
+    outputs_[k].stream = loop.shape_.numel() * size_ >= least && plan_.inner() * size_ % 64 == 0 &&
+                         !spec.formula[spec.outputs[k].value].is_truth();
+    spec.outputs[k].stream = outputs_[k].stream;
+    streams |= outputs_[k].stream;
+  }
   // A short formula has the loads of many packs under way; behind a long one, beside streamed stores, they come late.
-  if (stream_ && sums_.empty() && spec.formula.size() >= kLongFormula) spec.ahead = kFetchAhead;
+  if (streams && sums_.empty() && spec.formula.size() >= kLongFormula) spec.ahead = kFetchAhead;
 }
 
 void Loop::Generated::choose_pieces() {
@@ -176,8 +194,8 @@ void Loop::Generated::choose_pieces() {
 }
 
 bool Loop::Generated::ready(const Loop& loop) const {
-  return !stream_ || std::ranges::all_of(outputs_, [&](const Output& output) {
-    return reinterpret_cast<std::uintptr_t>(loop.step_[output.step].place) % 64 == 0;
+  return std::ranges::all_of(outputs_, [&](const Output& output) {
+    return !output.stream || reinterpret_cast<std::uintptr_t>(loop.step_[output.step].place) % 64 == 0;
   });
 }
 
@@ -246,13 +264,17 @@ void Loop::Generated::run_flat(const Loop& loop) {
         (*kernel_)(call);
       }
     }
+    codegen::finish_streams();
   });
 }
 
 void Loop::Generated::run_cut(const Loop& loop) {
   const bool back = loop.direction(*cut_);
   Scratch parts(scratch_bytes());
-  cut_->share([&](std::int64_t begin, std::int64_t end) { run_tasks(loop, begin, end, back, parts.take()); });
+  cut_->share([&](std::int64_t begin, std::int64_t end) {
+    run_tasks(loop, begin, end, back, parts.take());
+    codegen::finish_streams();
+  });
   for (const Sum& sum : sums_) merge_chunks(*sum.reducer, *cut_, cells_of(sum, 0));
   finish(loop, {0, cut_->cells});
 }
@@ -275,7 +297,7 @@ void Loop::Generated::finish(const Loop& loop, Cut::Cells cells) {
 void Loop::Generated::run_together(std::span<Loop* const> loops) {
   const Cut& cut = *loops[0]->generated_->cut_;
   std::size_t scratch_bytes = 0;
-  std::int64_t operands = 0;  // whole ones, some of them counted for each loop that reads them
+  std::int64_t operands = 1;  // whole ones, of the loop that has the most
   for (const Loop* loop : loops) {
     const Generated& generated = *loop->generated_;
     scratch_bytes = std::max(scratch_bytes, generated.scratch_bytes());
@@ -283,7 +305,7 @@ void Loop::Generated::run_together(std::span<Loop* const> loops) {
   }
   const std::int64_t per_task = loops[0]->shape_.numel() / cut.tasks * loops[0]->generated_->size_ * operands;
   // Columns all at once: pieces of rows that lie far apart take longer to fetch than whole rows.
-  const std::int64_t at_once = cut.by_columns ? cut.tasks : std::max<std::int64_t>(1, kNearBytes / per_task);
+  const std::int64_t at_once = cut.by_columns ? cut.tasks : std::max<std::int64_t>(1, near_bytes() / per_task);
   Scratch parts(scratch_bytes);
   cut.share([&](std::int64_t begin, std::int64_t end) {
     std::byte* const scratch = parts.take();
@@ -308,13 +330,15 @@ void Loop::Generated::run_together(std::span<Loop* const> loops) {
         (*generated.kernel_)(call);
       }
     }
+    codegen::finish_streams();
   });
 }
 
 std::int64_t Loop::Generated::whole_operands(const Loop& loop) const {
   const auto whole = std::ranges::count_if(
       inputs_, [&](const Input& input) { return loop.source_[input.source].tensor.numel() == loop.shape_.numel(); });
-  return static_cast<std::int64_t>(outputs_.size()) + static_cast<std::int64_t>(whole);
+  const auto written = std::ranges::count(outputs_, false, &Output::stream);
+  return static_cast<std::int64_t>(whole + written);
 }
 
 void Loop::Generated::visit(const Block& block, Piece call, std::byte* scratch, bool back) {

@@ -38,6 +38,7 @@ class Loop::Generated {
   struct Output {
     std::size_t step;
     std::int64_t size;
+    bool stream = false;
   };
   struct Sum {  // accumulators that reductions share
     const Reducer* reducer;
@@ -79,7 +80,6 @@ class Loop::Generated {
   std::int64_t row_ = 0, plane_ = 0;   // of a whole operand, in elements
   std::int64_t together_ = 1;          // rows that go into one call of a kernel that sums columns
   std::size_t accumulator_bytes_ = 0;  // of one accumulator in the scratch
-  bool stream_ = false;
 };
 
 }  // namespace ebb

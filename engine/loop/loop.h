@@ -69,6 +69,9 @@ class Loop {
   void store(std::size_t step, std::byte* place) { step_[step].place = place; }
   void store_reduction(std::size_t reduction, void* place) { reduction_[reduction].place = place; }
 
+  /// Generated code may write the step around the caches: what runs next does not read it.
+  void hand_out(std::size_t step) { step_[step].handed_out = true; }
+
   /// Gives a source other elements, of the same shape and dtype; they are the caller's.
   void bind(std::size_t source, const std::byte* data) { source_[source].data = data; }
 
@@ -112,6 +115,7 @@ class Loop {
     std::int64_t out_size = 0;
     std::byte* place = nullptr;
     bool used = false;        // by a later step or a reduction
+    bool handed_out = false;  // not read by the loops that follow
     std::size_t scratch = 0;  // where it lies in a thread's scratch, if it has no place
     unsigned moves = 0;       // bit k: operand k advances along a row
     std::size_t sources = 0;  // how many there were when it came

@@ -19,9 +19,7 @@ std::vector<bool> result_nodes(const Traced& traced) {
   return result;
 }
 
-MemoryPlan plan_memory(const Traced& traced, const Schedule& schedule) {
-  MemoryPlan plan;
-  const std::vector<bool> result = result_nodes(traced);
+std::vector<std::size_t> last_readers(const Traced& traced, const Schedule& schedule) {
   std::vector<std::size_t> last(traced.tape->size(), 0);
   for (std::size_t a = 0; a < schedule.actions.size(); ++a) {
     const Action& action = schedule.actions[a];
@@ -33,6 +31,13 @@ MemoryPlan plan_memory(const Traced& traced, const Schedule& schedule) {
       last[view_of(traced, schedule.stored, input).root] = a;
     }
   }
+  return last;
+}
+
+MemoryPlan plan_memory(const Traced& traced, const Schedule& schedule) {
+  MemoryPlan plan;
+  const std::vector<bool> result = result_nodes(traced);
+  const std::vector<std::size_t> last = last_readers(traced, schedule);
   for (NodeId id = 0; id < result.size(); ++id) {
     if (!schedule.stored[id] || schedule.home[id] == schedule.actions.size()) continue;
     const std::size_t bytes = traced.type(id).bytes();

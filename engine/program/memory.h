@@ -28,6 +28,9 @@ struct MemoryPlan {
 
 MemoryPlan plan_memory(const Traced& traced, const Schedule& schedule);
 
+/// By node, the last action that reads it; 0 if none does.
+std::vector<std::size_t> last_readers(const Traced& traced, const Schedule& schedule);
+
 /// True for each node whose bytes are handed out: what outputs and updates are, or are views of.
 std::vector<bool> result_nodes(const Traced& traced);
 

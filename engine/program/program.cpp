@@ -32,12 +32,17 @@ Program::Program(Traced traced, std::span<const Pass> passes, Setting setting, B
     planned_[slot.node] = Tensor::view(type.shape(), type.dtype(), arena_, slot.offset);
     values_[slot.node] = planned_[slot.node];
   }
+  // Outputs that no action reads; the new value of a State is read by the next run.
+  std::vector<bool> handed_out(nodes);
+  const std::vector<std::size_t> last = last_readers(traced_, schedule_);
+  for (NodeId id : traced_.outputs) handed_out[base_of(traced_, id)] = last[base_of(traced_, id)] == 0;
+  for (const Traced::Update& update : traced_.updates) handed_out[base_of(traced_, update.value)] = false;
   runs_.resize(schedule_.actions.size());
   bool back = false;
   for (std::size_t a = 0; a < runs_.size(); ++a) {
     const Action& action = schedule_.actions[a];
     if (action.kind != Action::Kind::loop) continue;
-    build_loop(action, runs_[a]);
+    build_loop(action, handed_out, runs_[a]);
     // To and fro: each large loop begins with what the one before has left in the cache.
     if (setting == Setting::exact || action.shape.numel() < kLargeLoop) continue;
     if (back) runs_[a].loop->go_backward();
@@ -56,7 +61,7 @@ bool Program::is_generated(std::size_t action) const {
   return runs_[action].loop && runs_[action].loop->is_generated();
 }
 
-void Program::build_loop(const Action& action, Run& run) {
+void Program::build_loop(const Action& action, const std::vector<bool>& handed_out, Run& run) {
   run.loop = std::make_unique<Loop>();
   Loop& loop = *run.loop;
   loop.begin(action.shape);
@@ -84,7 +89,9 @@ void Program::build_loop(const Action& action, Run& run) {
     const Loop::Operand step = loop.add_step(*node.row, {operands.data(), node.inputs}, lane, node.value.dtype());
     step_of.emplace_back(id, step);
     const std::size_t here = static_cast<std::size_t>(&action - schedule_.actions.data());
-    if (schedule_.stored[id] && schedule_.home[id] == here) run.steps.push_back({step.index, id});
+    if (!schedule_.stored[id] || schedule_.home[id] != here) continue;
+    run.steps.push_back({step.index, id});
+    if (handed_out[id]) loop.hand_out(step.index);
   }
   for (NodeId id : action.reductions) {
     const Node& node = traced_.node(id);

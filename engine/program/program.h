@@ -81,7 +81,7 @@ class Program {
     std::vector<Store> steps, reductions;
   };
 
-  void build_loop(const Action& action, Run& run);
+  void build_loop(const Action& action, const std::vector<bool>& handed_out, Run& run);
   Tensors compute_by_node(std::span<const Tensor> arguments, std::span<const Tensor> states) const;
   void bind(std::span<const Tensor> arguments, std::span<const Tensor> states);
   void bind_loop(Run& run);

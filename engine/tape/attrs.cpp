@@ -27,7 +27,8 @@ bool Attrs::operator==(const Attrs& other) const { return std::ranges::equal(lis
 template <class T>
 const T& Attrs::get(std::string_view name) const {
   for (const Attr& attr : list_) {
-    if (attr.name == name) {
+    // Mostly it is the same literal.
+    if ((attr.name.data() == name.data() && attr.name.size() == name.size()) || attr.name == name) {
       if (const T* value = std::get_if<T>(&attr.value)) return *value;
     }
   }

@@ -28,8 +28,14 @@ bool Var::alive() const {
          tape->node(node_).birth == generation_;
 }
 
-const Shape& Var::shape() const { return tape().node(id()).value.shape(); }
-DType Var::dtype() const { return tape().node(id()).value.dtype(); }
+const Shape& Var::shape() const {
+  const Tape& of = tape();
+  return of.node(of.resolve(*this)).value.shape();
+}
+DType Var::dtype() const {
+  const Tape& of = tape();
+  return of.node(of.resolve(*this)).value.dtype();
+}
 std::string Var::name() const { return tape().name_of(id()); }
 const Tensor& Var::value() const { return tape().value(id()); }
 

@@ -1,7 +1,8 @@
-// A large product is cut into tiles of rows whose bounds depend on the shape alone, and each tile is one
-// single-threaded BLAS call from Ebb's pool: any number of threads gives the same bits, and the BLAS never starts
-// threads of its own. Every tile packs b anew, so tiles are tall. Where a product is too small for the BLAS to pack b,
-// it reads a transposed one in columns: then b is transposed first.
+// A large product is cut into tiles of rows, and the tiles that one thread has are one single-threaded BLAS call from
+// Ebb's pool: the BLAS never starts threads of its own. Any number of threads gives the same bits, since a BLAS
+// computes a row alike however many there are, as long as they begin at a multiple of what its kernels take together
+// and are enough work for it not to choose another kernel. Every call packs b anew, so tiles are tall. Where a product
+// is too small for the BLAS to pack b, it reads a transposed one in columns: then b is transposed first.
 #include <ebb/ops/linalg/gemm.h>
 
 #include <cblas.h>
@@ -16,6 +17,8 @@ namespace ebb::gemm {
 namespace {
 
 constexpr std::int64_t kTileRows = 384;
+constexpr std::int64_t kTileGrain = 48;        // rows: kernels take 2, 4, 6, 8, 12, 16 or 24 together
+constexpr std::int64_t kTileWork = 2'000'000;  // multiplications: twice what a BLAS calls small
 constexpr std::int64_t kMaxTiles = 16;
 constexpr std::int64_t kTiny = 1024;              // multiplications below which a call costs more than they do
 constexpr std::int64_t kThreadWork = 256 * 1024;  // multiplications worth a thread's while
@@ -101,18 +104,23 @@ void run_any(const Product& p, const Batch& batch, const T* a, const T* b, T* ou
   static const bool single = (openblas_set_num_threads(1), true);
   static_cast<void>(single);
   const std::int64_t work = p.m * p.n * p.k;
-  const std::int64_t tiles = std::clamp<std::int64_t>(p.m / kTileRows, 1, kMaxTiles);
+  const std::int64_t tiles = std::clamp<std::int64_t>(std::min(p.m / kTileRows, work / kTileWork), 1, kMaxTiles);
+  const auto bound = [&](std::int64_t tile) {
+    return tile == tiles ? p.m : p.m * tile / tiles / kTileGrain * kTileGrain;
+  };
   const std::int64_t group = std::max<std::int64_t>(1, kThreadWork / std::max<std::int64_t>(work / tiles, 1));
   const std::int64_t units = batch.count * tiles;
   parallel_for((units + group - 1) / group, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t unit = begin * group; unit < std::min(units, end * group); ++unit) {
+    const std::int64_t stop = std::min(units, end * group);
+    for (std::int64_t unit = begin * group, next; unit < stop; unit = next) {
       const std::int64_t i = unit / tiles;
+      next = std::min(stop, (i + 1) * tiles);
       if (work <= kTiny) {
         tiny(p, a + batch.a[i], b + batch.b[i], out + i * p.m * p.n);
         continue;
       }
-      const std::int64_t first = p.m * (unit % tiles) / tiles;
-      const std::int64_t last = p.m * (unit % tiles + 1) / tiles;
+      const std::int64_t first = bound(unit - i * tiles);
+      const std::int64_t last = bound(next - i * tiles);
       blas(p, first, last - first, a + batch.a[i], b + batch.b[i], out + i * p.m * p.n);
     }
   });

@@ -34,6 +34,7 @@ TensorType matmul_type(const Call& call) {
         fmt::format("inner dimensions differ, a.shape[{}] is {} but b.shape[{}] is {}", a_axis, p.k, b_axis, b[b_axis]),
         flipped ? fmt::format("Did you mean matmul(a, b, {{.transpose_b = {}}})?", !p.transpose_b) : "");
   }
+  if (a.rank() == 2 && b.rank() == 2) return {{p.m, p.n}, dtype};
   const std::optional<Shape> batch = broadcast(leading(a), leading(b));
   if (!batch) {
     call.fail_shape(
@@ -128,7 +129,6 @@ const Row kMatmul{
 void check_vectors(const Operand& a, const Operand& b, const MatmulOptions& options) {
   const Shape& x = a.var().shape();
   const Shape& y = b.var().shape();
-  if (x.rank() > 1 && y.rank() > 1) return;
   const Arguments call(kMatmul, {a, b});
   if (x.rank() == 0 || y.rank() == 0) call.fail_shape("a scalar is no matrix", "Use a * b.");
   call.require_floating(0);
@@ -145,18 +145,22 @@ void check_vectors(const Operand& a, const Operand& b, const MatmulOptions& opti
 
 Var matmul(const Operand& a, const Operand& b, const MatmulOptions& options) {
   Tape& tape = a.tape();
+  const int a_rank = a.var().rank();
+  const int b_rank = b.var().rank();
+  const auto record = [&](const Operand& x, const Operand& y, bool ta, bool tb) {
+    return tape.record(kMatmul, {x, y}, {{"transpose_a", ta}, {"transpose_b", tb}});
+  };
+  if (a_rank > 1 && b_rank > 1) return record(a, b, options.transpose_a, options.transpose_b);
   check_vectors(a, b, options);
   const auto as_matrix = [&](const Operand& x, bool row) -> Operand {
     const Shape& shape = x.var().shape();
     if (shape.rank() != 1) return x;
     return Operand(reshape(x, row ? Shape{1, shape[0]} : Shape{shape[0], 1}), x.where());
   };
-  const bool row = a.var().rank() == 1;
-  const bool column = b.var().rank() == 1;
+  const bool row = a_rank == 1;
+  const bool column = b_rank == 1;
   const Var out =
-      tape.record(kMatmul, {as_matrix(a, true), as_matrix(b, false)},
-                  {{"transpose_a", !row && options.transpose_a}, {"transpose_b", !column && options.transpose_b}});
-  if (!row && !column) return out;
+      record(as_matrix(a, true), as_matrix(b, false), !row && options.transpose_a, !column && options.transpose_b);
   Shape shape = leading(out.shape());
   if (!row) shape.push_back(out.shape()[out.rank() - 2]);
   if (!column) shape.push_back(out.shape()[out.rank() - 1]);

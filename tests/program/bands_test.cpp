@@ -60,8 +60,8 @@ TEST(Bands, AWholeNormalisationIsOne) {
 }
 
 TEST(Bands, GiveTheBitsOfLoopsRunOneByOne) {
-  for (const Shape& shape :
-       {Shape{6, 32, 14, 14}, Shape{256, 1024}, Shape{100, 300}, Shape{8, 70, 7, 7}, Shape{32, 20, 56, 56}}) {
+  for (const Shape& shape : {Shape{6, 32, 14, 14}, Shape{256, 1024}, Shape{100, 300}, Shape{8, 70, 7, 7},
+                             Shape{64, 9, 28, 28}, Shape{32, 20, 56, 56}}) {
     const Shape channels{shape[1]};
     expect_same_bits(norm_step,
                      {wave(shape, {.phase = 0}), wave(channels, {.phase = 1}), wave(channels, {.phase = 2}),

@@ -18,9 +18,10 @@ struct Size {
 
 // Around the edges of tiles of rows, of what is worth a call of the BLAS and of what is transposed first; with few
 // rows, one row and one column.
-const Size kSizes[] = {{200, 130, 400}, {515, 70, 801}, {28, 700, 900}, {30, 1001, 385}, {1, 3000, 700},
-                       {2500, 1, 700},  {61, 99, 103},  {97, 101, 103}, {13, 5, 1500},   {7, 17, 33},
-                       {384, 2050, 20}, {8, 16, 8},     {9, 16, 8}};
+const Size kSizes[] = {{200, 130, 400}, {515, 70, 801}, {28, 700, 900},  {30, 1001, 385},
+                       {1, 3000, 700},  {2500, 1, 700}, {61, 99, 103},   {97, 101, 103},
+                       {13, 5, 1500},   {7, 17, 33},    {384, 2050, 20}, {8, 16, 8},
+                       {9, 16, 8},      {803, 130, 77}, {1800, 46, 101}, {1161, 7, 950}};
 
 double element(const Tensor& x, bool transposed, std::int64_t row, std::int64_t column) {
   return x.at(transposed ? column * x.shape()[1] + row : row * x.shape()[1] + column);

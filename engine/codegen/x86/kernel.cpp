@@ -8,6 +8,8 @@
 #ifdef EBB_HAS_ASMJIT
 #include <ebb/engine/codegen/x86/values.h>
 
+#include <xmmintrin.h>
+
 #include <algorithm>
 
 namespace ebb::codegen {
@@ -44,7 +46,6 @@ class Walks : Values {
     } else {
       rows();
     }
-    if (std::ranges::any_of(spec_.outputs, &KernelSpec::Output::stream)) cc_.sfence();
     cc_.ret();
     cc_.endFunc();
     return cc_.finalize() == kErrorOk;
@@ -337,6 +338,8 @@ class Generated : public Kernel {
 
 }  // namespace
 
+void finish_streams() { _mm_sfence(); }
+
 bool available() { return active_isa() != Isa::base; }
 
 std::unique_ptr<Kernel> generate(const KernelSpec& spec) {
@@ -349,6 +352,7 @@ std::unique_ptr<Kernel> generate(const KernelSpec& spec) {
 
 namespace ebb::codegen {
 
+void finish_streams() {}
 bool available() { return false; }
 std::unique_ptr<Kernel> generate(const KernelSpec&) { return nullptr; }
 
