@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <map>
 
 #include "dump/command.h"
 
@@ -167,17 +166,14 @@ void run(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   Arguments arguments;
-  const std::map<std::string, BatchNormKernel> kernels{{"staged", BatchNormKernel::staged},
-                                                       {"fused", BatchNormKernel::fused}};
-  const std::map<std::string, DType> dtypes{{"f64", DType::f64}, {"f32", DType::f32}};
   CLI::App app("Dumps batch normalization, forward and backward.");
   app.add_option("--shape", arguments.shape, "Of x: batch, channels, and what else there is")->capture_default_str();
   app.add_option("--seed", arguments.seed, "Of the numbers")->capture_default_str();
-  app.add_option("--kernel", arguments.kernel, "How it is computed (staged)")
-      ->transform(CLI::CheckedTransformer(kernels).description("staged|fused"));
+  dump_program::add_choice(app, "--kernel", arguments.kernel, "How it is computed",
+                           {{"staged", BatchNormKernel::staged}, {"fused", BatchNormKernel::fused}});
   dump_program::add_format(app, arguments.format);
-  app.add_option("--dtype", arguments.dtype, "Of the numbers (f64)")
-      ->transform(CLI::CheckedTransformer(dtypes).description("f64|f32"));
+  dump_program::add_choice(app, "--dtype", arguments.dtype, "Of the numbers",
+                           {{"f64", DType::f64}, {"f32", DType::f32}});
   dump_program::add_times(app, arguments.times);
   dump_program::add_output(app, arguments.output);
   CLI11_PARSE(app, argc, argv);

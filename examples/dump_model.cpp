@@ -141,12 +141,12 @@ int main(int argc, char** argv) {
   app.add_option("--seed", arguments.seed, "Of the numbers")->capture_default_str();
   dump_program::add_format(app, options.format);
   app.add_option("--depth", arguments.depth, "How many levels of scopes are opened; those below are one node each")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 1'000'000));
   app.add_option("--collapse", options.collapse, "Paths of further scopes that are one node: net.bn1");
   app.add_flag("--fold-repeats", options.fold_repeats, "Equal scopes in a row are shown once");
   app.add_option("--focus", arguments.focus, "Only what is near the node with this name: loss, net.bn1.batch_norm/mu");
   app.add_option("--radius", options.radius, "How many arrows away from it")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0, 1'000'000))
       ->capture_default_str();
   app.add_flag("--values", options.values, "The values, too: small tensors in full");
   dump_program::add_times(app, options.times);
