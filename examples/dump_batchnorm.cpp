@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <map>
 
 #include "dump/command.h"
 
@@ -109,13 +108,14 @@ DumpColumn fused_rows(const Tape& staged) {
 }
 
 void compiler_panes(const Tape& staged, const Batch& batch, bool fused_kernel, std::vector<DumpPane>& panes) {
-  auto step = compile([](Var x, Var gamma, Var beta, Var dout) {
-    const Var out = batch_norm(x, gamma, beta);
-    const Vars gradients = pullback(out, dout, {x, gamma, beta});
-    return Vars{out, gradients[0], gradients[1], gradients[2]};
-  });
+  auto step = compile(
+      [](Var x, Var gamma, Var beta, Var dout) {
+        const Var out = batch_norm(x, gamma, beta);
+        const Vars gradients = pullback(out, dout, {x, gamma, beta});
+        return Vars{out, gradients[0], gradients[1], gradients[2]};
+      },
+      {.arguments = {"x", "gamma", "beta", "dout"}});
   step(batch.x, batch.gamma, batch.beta, batch.dout);
-  const std::string names[] = {"x", "gamma", "beta", "dout"};
   DumpPane beside{.title = "Fused and compiled",
                   .note =
                       "Who does the work of the nine steps and of their backward pass: on the left the hand-written "
@@ -123,12 +123,12 @@ void compiler_panes(const Tape& staged, const Batch& batch, bool fused_kernel, s
                       "tensors once. A node with a broken border is in no loop: the compiler's rules have "
                       "simplified it away."};
   if (!fused_kernel) beside.columns.push_back(fused_rows(staged));
-  beside.columns.push_back(loops_beside(staged, step.program(), names));
+  beside.columns.push_back(loops_beside(staged, step.program()));
   panes.push_back(std::move(beside));
   panes.push_back({.title = "To the closed form",
                    .note = "How the compiler's rules simplify the derived backward pass, rule by rule. No rule knows "
                            "batch normalization.",
-                   .text = with_arguments(explain(step.program()).rewrites, names)});
+                   .text = explain(step.program()).rewrites});
 }
 
 DumpPane error_pane(const Arguments& arguments) {
@@ -166,17 +166,14 @@ void run(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   Arguments arguments;
-  const std::map<std::string, BatchNormKernel> kernels{{"staged", BatchNormKernel::staged},
-                                                       {"fused", BatchNormKernel::fused}};
-  const std::map<std::string, DType> dtypes{{"f64", DType::f64}, {"f32", DType::f32}};
   CLI::App app("Dumps batch normalization, forward and backward.");
   app.add_option("--shape", arguments.shape, "Of x: batch, channels, and what else there is")->capture_default_str();
   app.add_option("--seed", arguments.seed, "Of the numbers")->capture_default_str();
-  app.add_option("--kernel", arguments.kernel, "How it is computed (staged)")
-      ->transform(CLI::CheckedTransformer(kernels).description("staged|fused"));
+  dump_program::add_choice(app, "--kernel", arguments.kernel, "How it is computed",
+                           {{"staged", BatchNormKernel::staged}, {"fused", BatchNormKernel::fused}});
   dump_program::add_format(app, arguments.format);
-  app.add_option("--dtype", arguments.dtype, "Of the numbers (f64)")
-      ->transform(CLI::CheckedTransformer(dtypes).description("f64|f32"));
+  dump_program::add_choice(app, "--dtype", arguments.dtype, "Of the numbers",
+                           {{"f64", DType::f64}, {"f32", DType::f32}});
   dump_program::add_times(app, arguments.times);
   dump_program::add_output(app, arguments.output);
   CLI11_PARSE(app, argc, argv);

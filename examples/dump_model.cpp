@@ -3,7 +3,8 @@
 //   dump_model --model demo --format svg --depth 2 --fold-repeats --output demo.svg
 //
 // `demo` is a training step of the demo's network on a batch of digits, `softmax` a classifier small enough to see
-// every number, `program` what the compiler makes of that classifier's training step.
+// every number, `program` what the compiler makes of that classifier's training step: the graph that it runs or, as a
+// page, the step itself and beside it the loops that do its work.
 #include <ebb/ebb.h>
 #include <fmt/format.h>
 
@@ -91,23 +92,37 @@ void softmax_classifier(const Arguments& arguments) {
   write(tape, arguments, options);
 }
 
+Vars loss_and_gradients(Var x, Var w, Var b, Var labels) {
+  const Var loss = loss_of(x, w, b, labels);
+  const Vars gradients = grad(loss, {w, b});
+  return Vars{loss, gradients[0], gradients[1]};
+}
+
 void compiled_program(const Arguments& arguments) {
   const Classifier c(arguments.seed);
-  auto step = compile([](Var x, Var w, Var b, Var labels) {
-    Tape& tape = x.tape();
-    for (const auto& [var, name] : {std::pair(x, "x"), {w, "w"}, {b, "b"}, {labels, "labels"}}) tape.name(var, name);
-    const Var loss = loss_of(x, w, b, labels);
-    const Vars gradients = grad(loss, {w, b});
-    return Vars{loss, gradients[0], gradients[1]};
-  });
+  auto step = compile(loss_and_gradients, {.arguments = {"x", "w", "b", "labels"}});
   step(c.x, c.w, c.b, c.labels);
   const Program& program = step.program();
   const Explanation explanation = explain(program);
-  const Tape& tape = *program.optimised().tape;
   DumpOptions options = arguments.options;
+  if (options.format == DumpFormat::html) {
+    // A program has no numbers to step through: what it was made of has, and beside it stands what runs.
+    Tape tape;
+    const Var x = tape.leaf(c.x, "x");
+    const Var w = tape.leaf(c.w, "w");
+    const Var b = tape.leaf(c.b, "b");
+    loss_and_gradients(x, w, b, tape.leaf(c.labels, "labels"));
+    options.title = "A softmax classifier's training step, and the program compiled from it";
+    options.panes.push_back({.title = "Compiled loops",
+                             .note = "Which loop does the work of which node. A node with a broken border is in none: "
+                                     "the compiler's rules have simplified it away.",
+                             .columns = {loops_beside(tape, program)}});
+    options.panes.push_back({.title = "What runs", .note = "In this order.", .text = explanation.text()});
+    return write(tape, arguments, options);
+  }
+  const Tape& tape = *program.optimised().tape;
   options.title = "A softmax classifier's training step, compiled";
   for (const NodeId id : program.optimised().outputs) options.outputs.push_back(tape.var(id));
-  options.panes.push_back({.title = "Loops", .note = "What runs, in this order.", .text = explanation.text()});
   write(tape, arguments, options);
   // Text has room for what runs.
   const bool text = options.format == DumpFormat::text || options.format == DumpFormat::tree;
@@ -126,12 +141,12 @@ int main(int argc, char** argv) {
   app.add_option("--seed", arguments.seed, "Of the numbers")->capture_default_str();
   dump_program::add_format(app, options.format);
   app.add_option("--depth", arguments.depth, "How many levels of scopes are opened; those below are one node each")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 1'000'000));
   app.add_option("--collapse", options.collapse, "Paths of further scopes that are one node: net.bn1");
   app.add_flag("--fold-repeats", options.fold_repeats, "Equal scopes in a row are shown once");
   app.add_option("--focus", arguments.focus, "Only what is near the node with this name: loss, net.bn1.batch_norm/mu");
   app.add_option("--radius", options.radius, "How many arrows away from it")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0, 1'000'000))
       ->capture_default_str();
   app.add_flag("--values", options.values, "The values, too: small tensors in full");
   dump_program::add_times(app, options.times);

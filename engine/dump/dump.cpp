@@ -1,6 +1,6 @@
 // The one list of formats, and the file that a dump goes to.
 #include <ebb/engine/dump/graph.h>
-#include <ebb/engine/dump/graphviz.h>
+#include <ebb/engine/dump/writing/graphviz.h>
 #include <fmt/format.h>
 #include <unistd.h>
 

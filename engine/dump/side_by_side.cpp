@@ -22,14 +22,14 @@ struct Work {  // of one action
   std::set<std::string> names, steps;
 };
 
-Work work_of(const Action& action, const Graph& graph, std::span<const std::string> arguments) {
+Work work_of(const Action& action, const Graph& graph) {
   std::vector<NodeId> nodes = action.steps;
   nodes.insert(nodes.end(), action.reductions.begin(), action.reductions.end());
   if (action.kind != Action::Kind::loop) nodes = {action.node};
   Work out;
   for (const NodeId id : nodes) {
     const GraphNode& node = graph.nodes[graph.index_of(id)];
-    for (const std::string& name : node.names) out.names.insert(with_arguments(name, arguments));
+    for (const std::string& name : node.names) out.names.insert(name);
     if (const std::string step = step_of(node); !step.empty()) out.steps.insert(step);
   }
   return out;
@@ -37,18 +37,7 @@ Work work_of(const Action& action, const Graph& graph, std::span<const std::stri
 
 }  // namespace
 
-std::string with_arguments(std::string text, std::span<const std::string> arguments) {
-  for (std::size_t i = arguments.size(); i-- > 0;) {  // arg12 before arg1
-    const std::string before = fmt::format("arg{}", i);
-    for (std::size_t at = text.find(before); at != std::string::npos; at = text.find(before, at)) {
-      text.replace(at, before.size(), arguments[i]);
-      at += arguments[i].size();
-    }
-  }
-  return text;
-}
-
-DumpColumn loops_beside(const Tape& tape, const Program& program, std::span<const std::string> arguments) {
+DumpColumn loops_beside(const Tape& tape, const Program& program) {
   const Graph staged = describe(tape);
   const Graph optimised = describe(*program.optimised().tape);
   const Explanation explanation = explain(program);
@@ -61,9 +50,9 @@ DumpColumn loops_beside(const Tape& tape, const Program& program, std::span<cons
     part.title = fmt::format("{} {}", action.what, a + 1);
     if (action.what == "loop") part.title += " over " + to_string(action.shape);
     part.detail = fmt::format("{} bytes read, {} written", action.bytes_read, action.bytes_written);
-    for (const std::string& step : action.steps) part.lines.push_back(with_arguments(step, arguments));
+    for (const std::string& step : action.steps) part.lines.push_back(step);
     out.parts.push_back(std::move(part));
-    work.push_back(work_of(program.schedule().actions[a], optimised, arguments));
+    work.push_back(work_of(program.schedule().actions[a], optimised));
   }
   for (const GraphNode& node : staged.nodes) {
     if (node.folded_into != kNoNode || node.kind == Kind::source) continue;

@@ -6,8 +6,9 @@
 
 namespace ebb {
 
-Compiler::Compiler(TracedFunction f, std::span<const Pass> passes, Setting setting, Backend backend)
-    : f_(std::move(f)), passes_(passes), setting_(setting), backend_(backend) {}
+Compiler::Compiler(TracedFunction f, std::span<const Pass> passes, Setting setting, Backend backend,
+                   std::vector<std::string> names)
+    : f_(std::move(f)), passes_(passes), setting_(setting), backend_(backend), names_(std::move(names)) {}
 
 bool Compiler::fits(const Entry& entry, std::span<const TensorType> arguments) const {
   return std::ranges::equal(entry.arguments, arguments) &&
@@ -27,19 +28,22 @@ std::string Compiler::reason(std::span<const TensorType> arguments) const {
 }
 
 Program& Compiler::program_for(std::span<const TensorType> arguments) {
+  failed_.reset();
   if (!last_ || !fits(*last_, arguments)) {
     const auto known = std::ranges::find_if(entries_, [&](const auto& entry) { return fits(*entry, arguments); });
     if (known != entries_.end()) {
       last_ = known->get();
     } else {
       auto entry = std::make_unique<Entry>();
-      Traced traced = trace(f_, arguments);
+      failed_ = std::make_shared<Tape>(Tape::Mode::trace);  // until it is known that it has not
+      Traced traced = trace(f_, arguments, names_, failed_);
       entry->arguments.assign(arguments.begin(), arguments.end());
       entry->guards = traced.tape->guards();
       entry->program = std::make_unique<Program>(std::move(traced), passes_, setting_, backend_);
       reasons_.push_back(reason(arguments));
       entries_.push_back(std::move(entry));
       last_ = entries_.back().get();
+      failed_.reset();
     }
   }
   last_->program->set_anomaly(anomaly_);

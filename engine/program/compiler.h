@@ -15,7 +15,9 @@ namespace ebb {
 
 class Compiler {
  public:
-  Compiler(TracedFunction f, std::span<const Pass> passes, Setting setting, Backend backend);
+  /// `names` are those of the arguments, or none.
+  Compiler(TracedFunction f, std::span<const Pass> passes, Setting setting, Backend backend,
+           std::vector<std::string> names = {});
 
   /// The program for these arguments: an old one whose flags still stand, or a new one.
   Program& program_for(std::span<const TensorType> arguments);
@@ -32,6 +34,8 @@ class Compiler {
   const std::vector<std::string>& reasons() const { return reasons_; }
   /// The program that ran last. Throws UsageError if none has.
   Program& last() const;
+  /// The tape of the last call's trace if that has failed.
+  const Tape* failed() const { return failed_.get(); }
 
  private:
   struct Entry {
@@ -46,9 +50,11 @@ class Compiler {
   std::span<const Pass> passes_;
   Setting setting_;
   Backend backend_;
+  std::vector<std::string> names_;
   std::vector<std::unique_ptr<Entry>> entries_;
   std::vector<std::string> reasons_;
   Entry* last_ = nullptr;
+  std::shared_ptr<Tape> failed_;
   bool anomaly_ = false;
 };
 

@@ -6,14 +6,19 @@
 
 namespace ebb {
 
-Traced trace(const TracedFunction& f, std::span<const TensorType> arguments) {
+Traced trace(const TracedFunction& f, std::span<const TensorType> arguments, std::span<const std::string> names,
+             const std::shared_ptr<Tape>& tape) {
+  if (!names.empty() && names.size() != arguments.size()) {
+    throw UsageError(
+        fmt::format("compile: arguments has {} names, and the function takes {}. Give one for each, or none.",
+                    names.size(), arguments.size()));
+  }
   Traced traced;
-  const auto tape = std::make_shared<Tape>(Tape::Mode::trace);
   traced.tape = tape;
   Vars leaves;
   for (const TensorType& type : arguments) {
-    leaves.push_back(
-        tape->leaf(Tensor::abstract(type.shape, type.dtype), fmt::format("arg{}", leaves.size()), Location{}));
+    const std::string name = names.empty() ? fmt::format("arg{}", leaves.size()) : names[leaves.size()];
+    leaves.push_back(tape->leaf(Tensor::abstract(type.shape, type.dtype), name, Location{}));
     traced.arguments.push_back(leaves.back().id());
   }
   for (const Var& result : f(*tape, leaves)) {

@@ -38,10 +38,13 @@ struct Traced {
 /// What is traced: records on `tape` and returns its results.
 using TracedFunction = std::function<Vars(Tape& tape, std::span<const Var> arguments)>;
 
-/// Records one call of `f`. The arguments are named `arg0`, `arg1` and so on.
+/// Records one call of `f` on `tape`, which a caller keeps that wants to see how far a trace came that failed. The
+/// arguments are called `names`, or `arg0`, `arg1` and so on.
 ///
-/// Throws    what f throws; UsageError if f reads a value, with the line where the value was recorded.
-Traced trace(const TracedFunction& f, std::span<const TensorType> arguments);
+/// Throws    what f throws; UsageError if f reads a value, with the line where the value was recorded, or if there are
+///           names, but not one for each argument.
+Traced trace(const TracedFunction& f, std::span<const TensorType> arguments, std::span<const std::string> names = {},
+             const std::shared_ptr<Tape>& tape = std::make_shared<Tape>(Tape::Mode::trace));
 
 /// Every node that an output or an update needs, as flags by id.
 std::vector<bool> live_nodes(const Traced& traced);

@@ -6,20 +6,34 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace dump_program {
 
-inline void add_format(CLI::App& app, ebb::DumpFormat& format) {
-  std::map<std::string, ebb::DumpFormat> formats;
-  std::string choices;
-  for (const ebb::DumpFormat each : ebb::dump_formats()) {
-    formats.emplace(name(each), each);
-    choices += (choices.empty() ? "" : "|") + std::string(name(each));
+/// An option that is one of a few words; what `value` holds is what it is if it is left out.
+template <class T>
+void add_choice(CLI::App& app, const std::string& option, T& value, const std::string& description,
+                const std::vector<std::pair<std::string, T>>& choices) {
+  std::vector<std::string> words;
+  std::string standard;
+  for (const auto& [word, meaning] : choices) {
+    words.push_back(word);
+    if (meaning == value) standard = word;
   }
-  app.add_option("--format", format, "What is written (text)")
-      ->transform(CLI::CheckedTransformer(formats).description(choices));
+  const auto choose = [&value, choices](const std::string& chosen) {
+    for (const auto& [word, meaning] : choices) {
+      if (word == chosen) value = meaning;
+    }
+  };
+  app.add_option_function<std::string>(option, choose, description)->check(CLI::IsMember(words))->default_str(standard);
+}
+
+inline void add_format(CLI::App& app, ebb::DumpFormat& format) {
+  std::vector<std::pair<std::string, ebb::DumpFormat>> formats;
+  for (const ebb::DumpFormat each : ebb::dump_formats()) formats.emplace_back(name(each), each);
+  add_choice(app, "--format", format, "What is written", formats);
 }
 
 inline void add_times(CLI::App& app, bool& times) {

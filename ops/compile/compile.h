@@ -23,6 +23,7 @@ namespace ebb {
 struct CompileOptions {
   Setting setting = Setting::relaxed;
   Backend backend = Backend::generated;
+  std::vector<std::string> arguments{};  ///< what they are called in errors and dumps; arg0, arg1 and so on if left out
 };
 
 namespace detail {
@@ -139,7 +140,7 @@ class Compiled {
     if (tape.mode() == Tape::Mode::trace) return detail::call(*f_, tape, arguments...);
     std::array<TensorType, sizeof...(V)> types{TensorType{arguments.shape(), arguments.dtype()}...};
     return detail::Results<R>::recorded(
-        record_call(compiler<sizeof...(V)>().program_for(types), tape, list, Location{}));
+        record_call(compiler<sizeof...(V)>(list).program_for(types), tape, list, Location{}));
   }
   /// The same for a function of a span of Vars.
   auto operator()(std::span<const Tensor> arguments) requires std::is_invocable_v<F&, std::span<const Var>> {
@@ -147,7 +148,7 @@ class Compiled {
     if (!compiler_) {
       compiler_ = std::make_unique<Compiler>(
           [f = f_](Tape&, std::span<const Var> vars) { return detail::flat_result<R>([&] { return (*f)(vars); }); },
-          all_passes(), options_.setting, options_.backend);
+          all_passes(), options_.setting, options_.backend, options_.arguments);
       compiler_->set_anomaly(anomaly_);
     }
     return detail::Results<R>::back(compiler_->run(arguments));
@@ -163,6 +164,11 @@ class Compiled {
   /// How often the function was traced, and why: a line for each time.
   std::size_t traces() const { return compiler_ ? compiler_->traces() : 0; }
   std::vector<std::string> reasons() const { return compiler_ ? compiler_->reasons() : std::vector<std::string>(); }
+  /// The tape of a trace that failed, for a dump, which ends with the call that was refused; null once the function has
+  /// run. It lasts until the next call.
+  ///
+  /// Example   try { step(x, w); } catch (const Error&) { std::cerr << dump(*step.failed_trace()); throw; }
+  const Tape* failed_trace() const { return compiler_ ? compiler_->failed() : nullptr; }
   /// The program that ran last. Throws UsageError if none has.
   Program& program() const {
     if (!compiler_) throw UsageError("compile: the function has not run yet, so there is no program.");
@@ -170,9 +176,14 @@ class Compiled {
   }
 
  private:
+  /// `called` are the Vars that the first call is for, if it is for Vars: the arguments are called as they are.
   template <std::size_t N>
-  Compiler& compiler() {
+  Compiler& compiler(std::span<const Var> called = {}) {
     if (compiler_ && arity_ == N) return *compiler_;
+    std::vector<std::string> names = options_.arguments;
+    for (const Var& var : options_.arguments.empty() ? called : std::span<const Var>()) {
+      names.push_back(var.name().starts_with('%') ? "arg" + std::to_string(names.size()) : var.name());
+    }
     arity_ = N;
     compiler_ = std::make_unique<Compiler>(
         [f = f_](Tape& tape, std::span<const Var> vars) {
@@ -182,7 +193,7 @@ class Compiled {
           }
           (std::make_index_sequence<N>());
         },
-        all_passes(), options_.setting, options_.backend);
+        all_passes(), options_.setting, options_.backend, std::move(names));
     compiler_->set_anomaly(anomaly_);
     return *compiler_;
   }

@@ -1,10 +1,10 @@
 // Elements become unsigned keys in the order wanted, so that one stable sort by counting digits serves every dtype and
-// both directions. Lanes never meet: they are shared out among threads.
+// both directions. Where few of many places are asked for, those are selected first. Lanes never meet: they are shared
+// out among threads.
 #include <ebb/ops/sorting/sorting.h>
 
 #include <ebb/engine/threads/pool.h>
 #include <ebb/ops/indexing/gather.h>
-#include <ebb/ops/indexing/slice.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,6 +18,9 @@ namespace {
 constexpr std::int64_t kGrain = 1 << 14;  // elements worth a thread
 constexpr std::int64_t kTogether = 16;    // lanes side by side that are read together
 constexpr std::int64_t kCounted = 128;    // elements from which on counting digits pays
+// One place in so many, or fewer, is selected: where else all would be compared, and where digits would be counted.
+constexpr std::int64_t kOfCompared = 4;
+constexpr std::int64_t kOfCounted = 32;
 
 template <class T>
 using KeyOf = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
@@ -44,15 +47,15 @@ struct Item {
   Key index;  // as wide as the key
 };
 
-// Sorts n items by key; `spare` has room for as many.
+// Puts the first `wanted` of n items by key in order; `spare` has room for all.
 template <class Key>
-void sort_items(Item<Key>* items, Item<Key>* spare, std::int64_t n) {
-  if (n < kCounted) {
-    std::sort(items, items + n, [](const Item<Key>& a, const Item<Key>& b) {
-      return a.key != b.key ? a.key < b.key : a.index < b.index;
-    });
-    return;
-  }
+void sort_items(Item<Key>* items, Item<Key>* spare, std::int64_t n, std::int64_t wanted) {
+  const auto before = [](const Item<Key>& a, const Item<Key>& b) {
+    return a.key != b.key ? a.key < b.key : a.index < b.index;
+  };
+  if (wanted <= n / (n < kCounted ? kOfCompared : kOfCounted))
+    return std::partial_sort(items, items + wanted, items + n, before);
+  if (n < kCounted) return std::sort(items, items + n, before);
   constexpr std::size_t kDigits = sizeof(Key);
   std::array<std::array<std::int64_t, 256>, kDigits> counts{};
   for (std::int64_t i = 0; i < n; ++i) {
@@ -80,11 +83,12 @@ void run_argsort(KernelCall& call) {
   if (shape.numel() == 0) return;
   const bool descending = call.attrs.flag("descending");
   const int axis = static_cast<int>(call.attrs.integer("axis"));
-  const std::int64_t n = shape[axis];
+  const std::int64_t n = call.in[0]->shape()[axis];
+  const std::int64_t count = shape[axis];
   std::int64_t inner = 1;
   for (int i = axis + 1; i < shape.rank(); ++i) inner *= shape[i];
   const std::int64_t tiles = (inner + kTogether - 1) / kTogether;
-  const std::int64_t tasks = shape.numel() / n / inner * tiles;
+  const std::int64_t tasks = shape.numel() / count / inner * tiles;
   const std::int64_t grain = std::max<std::int64_t>(1, kGrain / (n * std::min(inner, kTogether)));
   parallel_for((tasks + grain - 1) / grain, [&](std::int64_t begin, std::int64_t end) {
     CachedVector<Item<Key>> buffer(static_cast<std::size_t>(n * (std::min(inner, kTogether) + 1)));
@@ -92,17 +96,17 @@ void run_argsort(KernelCall& call) {
     for (std::int64_t task = begin * grain; task < std::min(tasks, end * grain); ++task) {
       const std::int64_t first = task % tiles * kTogether;
       const std::int64_t lanes = std::min(kTogether, inner - first);
-      const std::int64_t base = task / tiles * n * inner + first;
+      const T* const from = x + task / tiles * n * inner + first;
+      std::int64_t* const to = out + task / tiles * count * inner + first;
       for (std::int64_t i = 0; i < n; ++i) {
         for (std::int64_t l = 0; l < lanes; ++l) {
-          buffer[static_cast<std::size_t>(l * n + i)] = {key_of(x[base + i * inner + l], descending),
-                                                         static_cast<Key>(i)};
+          buffer[static_cast<std::size_t>(l * n + i)] = {key_of(from[i * inner + l], descending), static_cast<Key>(i)};
         }
       }
-      for (std::int64_t l = 0; l < lanes; ++l) sort_items(buffer.data() + l * n, spare, n);
-      for (std::int64_t i = 0; i < n; ++i) {
+      for (std::int64_t l = 0; l < lanes; ++l) sort_items(buffer.data() + l * n, spare, n, count);
+      for (std::int64_t i = 0; i < count; ++i) {
         for (std::int64_t l = 0; l < lanes; ++l) {
-          out[base + i * inner + l] = static_cast<std::int64_t>(buffer[static_cast<std::size_t>(l * n + i)].index);
+          to[i * inner + l] = static_cast<std::int64_t>(buffer[static_cast<std::size_t>(l * n + i)].index);
         }
       }
     }
@@ -121,7 +125,9 @@ const Row kArgsort{
             call.fail_shape("f32 lanes of 2^32 elements and more cannot be sorted",
                             "Convert x with cast(x, DType::f64).");
           }
-          return TensorType{call.shape(0), DType::i64};
+          Shape out = call.shape(0);
+          out[axis] = call.attrs().integer("first");
+          return TensorType{out, DType::i64};
         },
     .vjp = kNoGrad("a place is constant but for jumps"),
     .kernel =
@@ -133,25 +139,37 @@ const Row kArgsort{
     .ulp = 0,
     .examples =
         [] {
-          const auto along = [](Shape shape, DType dtype, std::int64_t axis, bool descending) {
-            return Example{{{shape, dtype, 50}}, {{"axis", axis}, {"descending", descending}}};
+          const auto first = [](Shape shape, DType dtype, std::int64_t axis, bool descending, std::int64_t count) {
+            return Example{{{shape, dtype, 50}}, {{"axis", axis}, {"descending", descending}, {"first", count}}};
+          };
+          const auto along = [&](Shape shape, DType dtype, std::int64_t axis, bool descending) {
+            return first(shape, dtype, axis, descending, shape[static_cast<int>(axis)]);
           };
           return std::vector<Example>{
-              along({7}, DType::f64, 0, false),       along({3, 5}, DType::f64, 1, true),
-              along({5, 3}, DType::f64, 0, false),    along({2, 40, 19}, DType::f64, 1, true),
-              along({0, 3}, DType::f64, 0, false),    along({3, 0}, DType::f64, 0, false),
-              along({3, 1000}, DType::f64, 1, false), along({300, 3}, DType::i64, 0, true),
-              along({2, 100}, DType::i64, 1, false),  along({20000}, DType::f64, 0, true),
+              along({7}, DType::f64, 0, false),         along({3, 5}, DType::f64, 1, true),
+              along({5, 3}, DType::f64, 0, false),      along({2, 40, 19}, DType::f64, 1, true),
+              along({0, 3}, DType::f64, 0, false),      along({3, 0}, DType::f64, 0, false),
+              along({3, 1000}, DType::f64, 1, false),   along({300, 3}, DType::i64, 0, true),
+              along({2, 100}, DType::i64, 1, false),    along({20000}, DType::f64, 0, true),
+              first({3, 1000}, DType::f64, 1, true, 4), first({300, 3}, DType::i64, 0, false, 30),
+              first({3, 9}, DType::f64, 1, false, 4),   first({2, 40, 19}, DType::f64, 1, true, 3),
+              first({2, 5}, DType::f64, 1, false, 0),
           };
         },
 };
 
+// The first `count` places, all if it is negative.
+Var first_places(const Operand& x, int axis, bool descending, std::int64_t count) {
+  const std::array ids{x.var().id()};
+  const int at = Call(x.tape(), kArgsort, ids, {}, x.where()).axis(axis);
+  const std::int64_t first = count < 0 ? x.var().shape()[at] : count;
+  return x.tape().record(kArgsort, {x}, {{"axis", std::int64_t{at}}, {"descending", descending}, {"first", first}});
+}
+
 }  // namespace
 
 Var argsort(const Operand& x, int axis, const SortOptions& options) {
-  const std::array ids{x.var().id()};
-  const std::int64_t at = Call(x.tape(), kArgsort, ids, {}, x.where()).axis(axis);
-  return x.tape().record(kArgsort, {x}, {{"axis", at}, {"descending", options.descending}});
+  return first_places(x, axis, options.descending, -1);
 }
 
 Var sort(const Operand& x, int axis, const SortOptions& options) {
@@ -168,8 +186,7 @@ TopK top_k(const Operand& x, std::int64_t k, int axis, const TopKOptions& option
                                  n == 1 ? "" : "s", name(x.var().dtype()), to_string(x.var().shape()),
                                  to_string(x.tape().line(x.where()))));
   }
-  const Var order = argsort(x, axis, {.descending = options.largest});  // or the axis's error
-  const Var indices = slice_axis(order, axis, 0, k);
+  const Var indices = first_places(x, axis, options.largest, k);  // or the axis's error
   return {gather(x, indices, axis), indices};
 }
 

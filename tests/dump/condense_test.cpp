@@ -6,8 +6,8 @@
 #include <map>
 #include <set>
 
-#include "tests/dump/golden.h"
-#include "tests/dump/graphs.h"
+#include "tests/dump/support/golden.h"
+#include "tests/dump/support/graphs.h"
 #include "tests/support/thrown.h"
 
 namespace ebb {

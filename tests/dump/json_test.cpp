@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "tests/dump/golden.h"
-#include "tests/dump/graphs.h"
-#include "tests/dump/schema.h"
+#include "tests/dump/support/golden.h"
+#include "tests/dump/support/graphs.h"
+#include "tests/dump/support/schema.h"
 
 namespace ebb {
 namespace {

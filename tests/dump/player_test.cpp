@@ -1,7 +1,6 @@
 // The page of HTML dumps, in headless Chromium: what it shows is what the engine has computed, and what it computes
 // after an edit is what the engine computes. Asked with #selftest, the page walks through all of its frames, reads the
-// numbers back from its own cells and writes them down. Pages and screenshots are kept below the build folder, in
-// tests/output/dump.
+// numbers back from its own cells and writes them down. Pages are kept below the build folder, in tests/output/dump.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -16,9 +15,9 @@
 #include <set>
 #include <string>
 
-#include "tests/dump/browser.h"
-#include "tests/dump/golden.h"
-#include "tests/dump/graphs.h"
+#include "tests/dump/support/browser.h"
+#include "tests/dump/support/golden.h"
+#include "tests/dump/support/graphs.h"
 
 namespace ebb {
 namespace {
@@ -75,13 +74,6 @@ class Player : public testing::Test {
       }
     }
     return json::parse(text);
-  }
-
-  void screenshot(const std::string& name, const std::string& hash, const std::string& size) const {
-    run(fmt::format("--virtual-time-budget=2000 --window-size={} --screenshot='{}'", size,
-                    (folder_ / (name + ".png")).string()),
-        hash);
-    EXPECT_GT(fs::file_size(folder_ / (name + ".png")), 10'000u);
   }
 
   std::string browser_;
@@ -265,6 +257,24 @@ TEST_F(Player, PlaysOtherGraphs) {
   EXPECT_GT(report(document())["frames"].size(), 5u);
 }
 
+// A step through thousands of nodes touches no more of the page than one through forty: only what is near the seen part
+// of the figure is drawn. How long a step takes is kept beside the page.
+TEST_F(Player, WalksTwoThousandNodes) {
+  Tape tape;
+  test::blocks(tape, 210);
+  ASSERT_GT(tape.size(), 2000u);
+  write(tape);
+  const json walk = report(document());
+  EXPECT_GT(walk["frames"].size(), 1500u);
+  EXPECT_GT(compare(walk, tape, 0), 10000u);
+  EXPECT_LT(walk["drawn"], 3000) << "elements of the figure that are in the document at once";
+  std::vector<double> steps = walk["steps"];
+  std::ranges::sort(steps);
+  std::ofstream(folder_ / "times.txt") << fmt::format(
+      "{} nodes: shown after {:.0f} ms; a step {:.1f} ms, at most {:.1f} ms\n", tape.size(),
+      walk["painted"].get<double>(), steps[steps.size() / 2], steps.back());
+}
+
 TEST_F(Player, HostileNamesStayText) {
   Tape tape;
   test::hostile_names(tape);
@@ -332,12 +342,11 @@ TEST(LoopsBeside, SaysWhereEachNodeWent) {
   Tensor x = Tensor::empty({4, 5}, DType::f64);
   Random(3).fill_normal(x);
   const Tensor gamma = Tensor::full({5}, 2, DType::f64);
-  auto step = compile(f);
+  auto step = compile(f, {.arguments = {"x", "gamma", "beta", "dout"}});
   step(x, gamma, gamma, x);
   Tape tape;
   f(tape.leaf(x, "x"), tape.leaf(gamma, "gamma"), tape.leaf(gamma, "beta"), tape.leaf(x, "dout"));
-  const std::string names[] = {"x", "gamma", "beta", "dout"};
-  const DumpColumn column = loops_beside(tape, step.program(), names);
+  const DumpColumn column = loops_beside(tape, step.program());
   const auto parts_with = [&](std::string_view name) {
     std::vector<const DumpPart*> out;
     for (const DumpPart& part : column.parts) {
@@ -368,18 +377,6 @@ TEST_F(Player, TwoRunsAreByteIdentical) {
     return write(tape);
   };
   EXPECT_EQ(page(), page());
-}
-
-TEST_F(Player, Screenshots) {
-  Tape tape;
-  test::nine_steps(tape);
-  write(tape, {.title = "Batch normalization"});
-  screenshot("given", "step=0", "1440,1000");
-  screenshot("forward", "step=5", "1280,800");
-  screenshot("backward", "step=12", "1920,1080");
-  screenshot("dark", "step=17&theme=dark", "1440,1000");
-  screenshot("edited", "step=0&edit=x,0,9", "1440,1000");
-  screenshot("small", "step=12", "500,900");
 }
 
 }  // namespace

@@ -96,6 +96,30 @@ TEST(Compile, TracesAnewWhenAModuleChangesItsMode) {
   EXPECT_EQ(bn.num_batches_tracked().value().item(), 2);
 }
 
+TEST(Compile, ArgumentsAreCalledAsTheCallerCallsThem) {
+  const auto f = [](Var x, Var y) { return sum(exp(x) * y); };
+  const Tensor x = Tensor::full({3}, 1);
+  const auto names = [](const Program& program) {
+    const Tape& tape = *program.optimised().tape;
+    std::vector<std::string> out;
+    for (const NodeId id : program.optimised().arguments) out.push_back(tape.name_of(id));
+    return out;
+  };
+  auto plain = compile(f);
+  plain(x, x);
+  EXPECT_EQ(names(plain.program()), (std::vector<std::string>{"arg0", "arg1"}));
+  auto named = compile(f, {.arguments = {"image", "mask"}});
+  named(x, x);
+  EXPECT_EQ(names(named.program()), (std::vector<std::string>{"image", "mask"}));
+  auto recorded = compile(f);
+  Tape tape;
+  recorded(tape.leaf(x, "image"), tape.leaf(x));
+  EXPECT_EQ(names(recorded.program()), (std::vector<std::string>{"image", "arg1"}));
+  auto wrong = compile(f, {.arguments = {"image"}});
+  EXPECT_EQ(test::thrown<UsageError>([&] { wrong(x, x); }),
+            "compile: arguments has 1 names, and the function takes 2. Give one for each, or none.");
+}
+
 TEST(Compile, AValueCannotBeReadWhileTracing) {
   auto f = compile([](Var x) { return x.value().item() > 0 ? x : -x; });
   EXPECT_EQ(thrown<UsageError>([&] { f(vector({1})); }),

@@ -171,21 +171,24 @@ Expected scan(const Row& row, const Inputs& in, const Attrs& attrs, DType dtype)
 Expected argsort(const Inputs& in, const Attrs& attrs) {
   const Shape& shape = in[0].shape;
   const auto axis = static_cast<std::size_t>(attrs.integer("axis"));
-  Dense out = make(shape);
+  Shape of_places = shape;
+  of_places[static_cast<int>(axis)] = attrs.integer("first");
+  Dense out = make(of_places);
   each(shape, [&](const Index& start, std::size_t) {
     if (start[axis] != 0) return;
-    const auto at = [&](std::int64_t k) {
+    const auto at = [&](std::int64_t k, const Shape& of) {
       Index index = start;
       index[axis] = k;
-      return position(shape, index);
+      return position(of, index);
     };
     std::vector<std::int64_t> order(static_cast<std::size_t>(shape[static_cast<int>(axis)]));
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-      return attrs.flag("descending") ? in[0].at[at(a)] > in[0].at[at(b)] : in[0].at[at(a)] < in[0].at[at(b)];
+      const auto value = [&](std::int64_t k) { return in[0].at[at(k, shape)]; };
+      return attrs.flag("descending") ? value(a) > value(b) : value(a) < value(b);
     });
-    for (std::size_t k = 0; k < order.size(); ++k) {
-      out.at[at(static_cast<std::int64_t>(k))] = static_cast<long double>(order[k]);
+    for (std::int64_t k = 0; k < of_places[static_cast<int>(axis)]; ++k) {
+      out.at[at(k, of_places)] = static_cast<long double>(order[static_cast<std::size_t>(k)]);
     }
   });
   return exact(std::move(out));

@@ -218,17 +218,6 @@ void check(const Graph& graph, const DumpOptions& options) {
 
 }  // namespace
 
-std::string type_of(const GraphNode& node) {
-  if (node.role == Role::failed || (node.role == Role::scope && node.outputs.size() != 1)) return {};
-  return fmt::format("{}{}", name(node.dtype), to_string(node.shape));
-}
-
-std::string times(std::size_t repeats) { return repeats > 1 ? fmt::format(" x {}", repeats) : std::string(); }
-
-std::string to_string(const GraphRepeat& repeat) {
-  return fmt::format("{} x {}, up to {}", fmt::join(repeat.shown, ", "), repeat.times, fmt::join(repeat.last, ", "));
-}
-
 Graph condense(Graph graph, const DumpOptions& options) {
   check(graph, options);
   if (!options.fold_repeats && !options.depth && options.collapse.empty() && !options.focus) return graph;

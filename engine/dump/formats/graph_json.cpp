@@ -1,7 +1,7 @@
 // The dump as data, for the page and for programs: everything that the description of a graph holds, under the same
 // names. docs/dump.schema.json says what each member means. One node is one line, so that two dumps can be compared.
 #include <ebb/engine/dump/graph.h>
-#include <ebb/engine/dump/json.h>
+#include <ebb/engine/dump/writing/json.h>
 #include <ebb/engine/dump/labels.h>
 
 namespace ebb {

@@ -104,16 +104,16 @@ std::string Flowchart::box(const GraphNode& node, const std::string& step) const
                   text(node.name + times(node.repeats)));
   const bool plain = node.role == Role::leaf || node.role == Role::seed || node.formula.empty();
   if (!plain) lines.push_back((node.role == Role::scope ? "" : "= ") + text(node.formula));
-  std::string small = type_of(node);
-  if (node.role == Role::scope) {
-    small += fmt::format("{}{} node{}", small.empty() ? "" : ", ", node.stands_for, node.stands_for == 1 ? "" : "s");
-  } else {
-    small += fmt::format(" %{}", node.id);
-  }
-  if (const std::string cost = cost_of(node); !cost.empty()) small += " " + cost;
   if (!node.derivative.empty()) lines.push_back(text(node.derivative));
-  if (options_.source_lines && !node.where.empty()) small += " " + node.where;
-  lines.push_back(escaped(small));
+  std::string type = type_of(node);
+  if (node.role == Role::scope) {
+    type += fmt::format("{}{} node{}", type.empty() ? "" : ", ", node.stands_for, node.stands_for == 1 ? "" : "s");
+  } else {
+    type += fmt::format(" %{}", node.id);
+  }
+  lines.push_back(escaped(type));
+  lines.push_back(escaped(cost_of(node)));
+  if (options_.source_lines) lines.push_back(escaped(node.where));
   if (node.role == Role::failed) lines.push_back("failed: " + escaped(shortened(node.message, kMessage)));
   if (options_.values && node.value) {
     const std::string values = brief(*node.value);

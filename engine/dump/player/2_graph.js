@@ -41,6 +41,13 @@ function spelledOutBy(id) {
   return id;
 }
 
+// What the formula of a node reads, each once: its inputs, and those of the parts that it spells out.
+function readBy(id) {
+  const out = nodes.get(id).inputs.filter((input) => !isLiteral(input))
+    .flatMap((input) => (nodes.get(input)?.folded_into === id ? readBy(input) : [input]));
+  return [...new Set(out)];
+}
+
 // What a box reads, each once: the inputs of its parts that are neither parts nor literals.
 function operandsOf(home) {
   const out = [];
@@ -53,11 +60,21 @@ function operandsOf(home) {
   return out;
 }
 
-const readersOf = new Map();
-for (const arrow of figure.arrows) {
-  if (arrow.gradient) continue;
-  if (!readersOf.has(arrow.from)) readersOf.set(arrow.from, []);
-  readersOf.get(arrow.from).push(arrow.to);
+// Lists by key, so that a step asks for what it needs and not through the whole graph.
+function listsOf(items, keyOf) {
+  const out = new Map();
+  for (const item of items) {
+    const key = keyOf(item);
+    if (!out.has(key)) out.set(key, []);
+    out.get(key).push(item);
+  }
+  return (key) => out.get(key) || [];
 }
+
+const arrowsInto = listsOf(figure.arrows, (arrow) => arrow.to);
+const arrowsFrom = listsOf(figure.arrows, (arrow) => arrow.from);
+const pullbacksTo = listsOf(
+  graph.nodes.flatMap((node) => (node.pullbacks || []).map((pullback) => ({ ...pullback, target: node.inputs[pullback.input] }))),
+  ({ target, sweep }) => `${target} ${sweep}`);
 
 const gradientOf = (id, sweep) => nodes.get(id)?.gradients?.find((g) => g.sweep === sweep);

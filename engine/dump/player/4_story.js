@@ -11,6 +11,7 @@ const list = (items) => {
   const all = items.map(String);
   return all.length < 2 ? all.join("") : `${all.slice(0, -1).join(", ")} and ${all.at(-1)}`;
 };
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const plural = (n, one, many) => `${count(n)} ${n === 1 ? one : many}`;
 
 // What the rules of a node, and of the parts that its formula spells out, give.
@@ -37,16 +38,21 @@ function forwardFrame(label, ids) {
   return {
     kind: "forward", label, works, touches: works.flatMap(operandsOf).map((id) => homes.get(id)),
     title: label ? `Forward, step ${label}` : `Forward: ${list(works.map((id) => nodes.get(id).name || nodes.get(id).op))}`,
-    arrows: figure.arrows.filter((arrow) => works.includes(arrow.to)).map((arrow) => ({ arrow, back: false })),
+    arrows: works.flatMap(arrowsInto).map((arrow) => ({ arrow, back: false })),
     cards: works.map((home) => ({ kind: "forward", home })),
   };
 }
 
-function backwardFrame(label, sweep, rules, sums) {
+function backwardFrame(label, sweep, rules, sums, recorded) {
   const cards = [
     ...sums.map((id) => ({ kind: "sum", id, sweep })),
     ...rules.map((home) => ({ kind: "rule", home, sweep, given: outgoing(home, sweep) })),
   ];
+  // What a rule has recorded on its way is shown before what it gives. On a compiled program's tape it may be all.
+  const told = new Set(cards.flatMap((card) =>
+    card.kind === "sum" ? [gradientOf(card.id, sweep)?.node] : card.given.map((given) => given.node)));
+  const others = recorded.filter((id) => !told.has(id) && spelledOutBy(id) === id);
+  cards.splice(sums.length, 0, ...others.map((id) => ({ kind: "step", id })));
   const links = [];
   for (const card of cards) {
     for (const one of card.given || []) {
@@ -55,8 +61,8 @@ function backwardFrame(label, sweep, rules, sums) {
     }
   }
   for (const id of sums) {
-    for (const arrow of figure.arrows) {
-      if (arrow.from === homes.get(id) && !arrow.gradient && !links.some((link) => link.arrow === arrow)) {
+    for (const arrow of arrowsFrom(homes.get(id))) {
+      if (!arrow.gradient && !links.some((link) => link.arrow === arrow)) {
         links.push({ arrow, back: true });
       }
     }
@@ -90,13 +96,14 @@ for (const section of graph.sections) {
       if (origin == null || !nodes.has(origin)) continue;
       const home = homes.get(origin);
       if (groups.length === 0 || (!step.label && groups.at(-1).home !== home)) {
-        groups.push({ home, rules: new Set(), sums: new Set() });
+        groups.push({ home, rules: new Set(), sums: new Set(), recorded: [] });
       }
       if (node?.role === "accumulation") groups.at(-1).sums.add(origin);
       else groups.at(-1).rules.add(spelledOutBy(origin));
+      if (node && node.role !== "accumulation") groups.at(-1).recorded.push(node.id);
     }
-    for (const { rules, sums } of groups) {
-      frames.push(backwardFrame(step.label, section.sweep, [...rules], [...sums]));
+    for (const { rules, sums, recorded } of groups) {
+      frames.push(backwardFrame(step.label, section.sweep, [...rules], [...sums], recorded));
     }
   }
 }

@@ -2,8 +2,22 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const svg = document.getElementById("figure");
-const boxElements = new Map();
-const arrowElements = new Map();  // by arrow: { forward, backward, label }
+
+// What the figure is made of. A piece is drawn when it is first seen or lit, and is in the document only while it is
+// near what is seen: a step through thousands of boxes costs no more than one through forty.
+const pieces = [];             // { extent, layer, draw, element, near }
+const boxPieces = new Map();   // by node
+const arrowPieces = new Map(); // by arrow; each also has its lines: { forward, backward, label }
+
+function elementOf(piece) {
+  return piece.element ||= piece.draw(piece);
+}
+
+function addPiece(layer, extent, draw) {
+  const piece = { layer, extent, draw, element: null, near: false, lines: {} };
+  pieces.push(piece);
+  return piece;
+}
 
 function make(tag, attributes = {}, parent = null, text = null) {
   const element = document.createElementNS(SVG, tag);
@@ -53,9 +67,9 @@ function drawFigure() {
     }, defs);
     make("path", { d: "M0,0.8L10,5L0,9.2z", class: `head ${kind}` }, marker);
   }
-  const frameLayer = make("g", {}, svg);
-  const arrowLayer = make("g", {}, svg);
-  const boxLayer = make("g", {}, svg);
+  // The title says what is at work; read out piece by piece a drawing is noise, and every step is in the cards.
+  const layers = make("g", { "aria-hidden": "true" }, svg);
+  const [frameLayer, arrowLayer, boxLayer] = [make("g", {}, layers), make("g", {}, layers), make("g", {}, layers)];
   drawScopes(frameLayer);
   const swept = new Set();
   for (const node of graph.nodes) {
@@ -66,30 +80,43 @@ function drawFigure() {
   for (const arrow of figure.arrows) {
     if (arrow.points.length < 8) continue;
     const both = swept.has(`${arrow.from} ${arrow.to}`);
-    const elements = {};
-    elements.forward = make("path", {
-      d: pathOf(both ? shifted(arrow.points, -3.5) : arrow.points),
-      class: `arrow ${arrow.gradient ? "gradient" : "forward"}${arrow.far ? " far" : ""}`, "marker-end": "url(#head-forward)",
-    }, arrowLayer);
-    if (both) {
-      elements.backward = make("path", {
-        d: pathOf(reversed(shifted(arrow.points, 3.5))), class: `arrow backward${arrow.far ? " far" : ""}`, "marker-end": "url(#head-backward)",
-      }, arrowLayer);
-      if (arrow.label && arrow.label_x) {
-        elements.label = make("text", { x: arrow.label_x, y: arrow.label_y + 4, class: "arrow-label" }, arrowLayer,
-          arrow.label);
-      }
-    }
-    arrowElements.set(arrow, elements);
+    arrowPieces.set(arrow, addPiece(arrowLayer, extentOf(arrow), (piece) => drawArrow(arrow, both, piece)));
   }
-  for (const box of figure.boxes) drawBox(box, boxLayer);
+  for (const box of figure.boxes) {
+    const [w, h] = [box.width / 2 + 14, box.height / 2 + 14];
+    boxPieces.set(box.node, addPiece(boxLayer, [box.x - w, box.y - h, box.x + w, box.y + h], () => drawBox(box)));
+  }
 }
 
-function drawBox(box, layer) {
+function extentOf({ points, label_x: x = points[0], label_y: y = points[1] }) {
+  const [xs, ys] = [[x - 60, x + 60], [y - 12, y + 12]];
+  points.forEach((p, i) => (i % 2 === 0 ? xs : ys).push(p));
+  return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+}
+
+function drawArrow(arrow, both, piece) {
+  const group = make("g");
+  const far = arrow.far ? " far" : "";
+  piece.lines.forward = make("path", {
+    d: pathOf(both ? shifted(arrow.points, -3.5) : arrow.points),
+    class: `arrow ${arrow.gradient ? "gradient" : "forward"}${far}`, "marker-end": "url(#head-forward)",
+  }, group);
+  if (both) {
+    piece.lines.backward = make("path", {
+      d: pathOf(reversed(shifted(arrow.points, 3.5))), class: `arrow backward${far}`, "marker-end": "url(#head-backward)",
+    }, group);
+    if (arrow.label && arrow.label_x) {
+      piece.lines.label = make("text", { x: arrow.label_x, y: arrow.label_y + 4, class: "arrow-label" }, group, arrow.label);
+    }
+  }
+  return group;
+}
+
+function drawBox(box) {
   const node = nodes.get(box.node);
   const group = make("g", {
     class: `box ${node.role}`, transform: `translate(${box.x - box.width / 2},${box.y - box.height / 2})`,
-  }, layer);
+  });
   make("rect", { width: box.width, height: box.height, rx: 8 }, group);
   const whole = [...label(node.id)];
   let y = 26;
@@ -104,7 +131,7 @@ function drawBox(box, layer) {
   make("title", {}, group, `${label(node.id)}${node.formula && node.role !== "leaf" ? ` = ${node.formula}` : ""}\n${node.op} ` +
     `${node.dtype}${shapeText(node.shape)}, ${node.bytes} bytes${node.where ? `\n${node.where}` : ""}`);
   group.addEventListener("click", () => goToNode(node.id));
-  boxElements.set(box.node, group);
+  return group;
 }
 
 // A frame around what lies in a scope, where there is more than one.
@@ -125,9 +152,12 @@ function drawScopes(layer) {
     if (!e) continue;
     const [x0, y0, x1, y1] = [e[0] - 8, e[1] - 22, e[2] + 8, e[3] + 8];
     grow(graph.scopes[i].parent, x0, y0, x1, y1);
-    const rect = make("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, rx: 10, class: "frame" });
-    layer.prepend(rect);
-    make("text", { x: x0 + 10, y: y0 + 15, class: "frame-name" }, layer, graph.scopes[i].name);
+    addPiece(layer, [x0, y0, x1, y1], () => {
+      const group = make("g");
+      make("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, rx: 10, class: "frame" }, group);
+      make("text", { x: x0 + 10, y: y0 + 15, class: "frame-name" }, group, graph.scopes[i].name);
+      return group;
+    });
   }
 }
 
@@ -141,19 +171,24 @@ function mark(element, ...classes) {
   lit.push([element, classes]);
 }
 
+function markBoxes(ids, name) {
+  for (const id of ids) if (boxPieces.has(id)) mark(elementOf(boxPieces.get(id)), name);
+}
+
 function highlight(frame, moved) {
   for (const [element, classes] of lit) element.classList.remove(...classes);
   lit = [];
   svg.dataset.direction = frame.kind;
-  for (const id of frame.works) mark(boxElements.get(id), "works");
-  for (const id of frame.touches) mark(boxElements.get(id), "touched");
+  markBoxes(frame.works, "works");
+  markBoxes(frame.touches, "touched");
   for (const { arrow, back } of frame.arrows) {
-    const elements = arrowElements.get(arrow);
-    if (!elements) continue;
-    mark(back ? elements.backward : elements.forward, "works");
-    if (back) mark(elements.label, "works");
+    const piece = arrowPieces.get(arrow);
+    if (!piece) continue;
+    elementOf(piece);
+    mark(back ? piece.lines.backward : piece.lines.forward, "works");
+    if (back) mark(piece.lines.label, "works");
   }
-  for (const id of moved) mark(boxElements.get(id), "moved");
+  markBoxes(moved, "moved");
   document.getElementById("figure-title").textContent =
     `The graph. ${frame.title}${frame.works.length > 0 ? `: ${list(frame.works.map(label))} at work` : ""}`;
 }
@@ -161,7 +196,9 @@ function highlight(frame, moved) {
 // --- which part of the figure is seen --------------------------------------------------------------------------------
 
 const view = { x: 0, y: 0, scale: 1, fitted: true };
-const kReadable = 0.58;  // below this scale text is too small to read
+const kReadable = 0.58;  // below this scale text is too small to read,
+const kClose = 0.85;     // and this one is taken instead
+const kLargest = 1.6;
 
 let stage = null;  // its size; asking the browser for it at every step would cost a layout
 
@@ -172,12 +209,24 @@ function stageSize() {
 
 function applyView() {
   const [width, height] = stageSize();
-  svg.setAttribute("viewBox", `${view.x} ${view.y} ${width / view.scale} ${height / view.scale}`);
+  seen(view.x, view.y, width / view.scale, height / view.scale);
+}
+
+function seen(x, y, width, height) {
+  svg.setAttribute("viewBox", `${x} ${y} ${width} ${height}`);
+  for (const piece of pieces) {
+    const [x0, y0, x1, y1] = piece.extent;
+    const near = x1 > x - width / 2 && x0 < x + 1.5 * width && y1 > y - height / 2 && y0 < y + 1.5 * height;
+    if (near === piece.near) continue;
+    piece.near = near;
+    if (near) piece.layer.append(elementOf(piece));
+    else piece.element.remove();
+  }
 }
 
 function fitScale() {
   const [width, height] = stageSize();
-  return Math.min(width / (figure.width + 40), height / (figure.height + 40), 1.25);
+  return Math.min(width / (figure.width + 40), height / (figure.height + 40), kLargest);
 }
 
 function centre(x, y) {
@@ -186,11 +235,18 @@ function centre(x, y) {
   view.y = y - height / view.scale / 2;
 }
 
+// Where a view of so much has to begin to show none of what lies beyond the figure's ends; all of it in the middle.
+function inside(at, seen, whole) {
+  if (seen >= whole + 40) return (whole - seen) / 2;
+  return Math.min(Math.max(at, -20), whole + 20 - seen);
+}
+
 // The figure is as high as it needs to be, so that the numbers below it are not far away.
 function sizeStage() {
   stage = null;
   const [width] = stageSize();
-  const wanted = (figure.height + 44) * Math.min(1.25, width / (figure.width + 40));
+  const whole = Math.min(kLargest, width / (figure.width + 40));
+  const wanted = (figure.height + 44) * (whole < kReadable ? kClose : whole);
   const room = window.innerHeight;
   stage = null;
   svg.style.height = `${Math.round(Math.min(Math.max(wanted, 170), Math.max(0.44 * room, 220)))}px`;
@@ -198,7 +254,7 @@ function sizeStage() {
 
 // All of it, whatever is seen on the screen: for paper.
 function showWhole(on) {
-  if (on) svg.setAttribute("viewBox", `-20 -20 ${figure.width + 40} ${figure.height + 40}`);
+  if (on) seen(-20, -20, figure.width + 40, figure.height + 40);
   else applyView();
 }
 
@@ -210,14 +266,17 @@ function follow(frame) {
     view.scale = scale;
     centre(figure.width / 2, figure.height / 2);
   } else {
-    const seen = (frame.works.length > 0 ? [...frame.works] : [figure.boxes[0]?.node]).map((id) => boxes.get(id)).filter(Boolean);
-    if (seen.length === 0) return;
-    view.scale = 0.85;
-    const x0 = Math.min(...seen.map((box) => box.x));
-    const x1 = Math.max(...seen.map((box) => box.x));
-    const y0 = Math.min(...seen.map((box) => box.y));
-    const y1 = Math.max(...seen.map((box) => box.y));
+    const shown = (frame.works.length > 0 ? [...frame.works] : [figure.boxes[0]?.node]).map((id) => boxes.get(id)).filter(Boolean);
+    if (shown.length === 0) return;
+    view.scale = kClose;
+    const x0 = Math.min(...shown.map((box) => box.x));
+    const x1 = Math.max(...shown.map((box) => box.x));
+    const y0 = Math.min(...shown.map((box) => box.y));
+    const y1 = Math.max(...shown.map((box) => box.y));
     centre((x0 + x1) / 2, (y0 + y1) / 2);
+    const [width, height] = stageSize();
+    view.x = inside(view.x, width / view.scale, figure.width);
+    view.y = inside(view.y, height / view.scale, figure.height);
   }
   applyView();
 }

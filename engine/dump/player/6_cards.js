@@ -122,8 +122,10 @@ function matrix({ id, shape, caption, editable = false, local = null, backward =
   if (local) out.local = local;
   const size = shape.length === 0 ? "" : ` ${shapeText(shape)}`;
   out.append(element("figcaption", {
-    children: [caption, element("span", { class: "shape", text: local ? size : `${size}` })],
+    children: [caption, element("span", { class: "shape", text: size })],
   }));
+  const title = out.firstElementChild.textContent;
+  out.setAttribute("aria-label", title);
   const elements = local ? local() : values.get(id) || recorded.get(id);
   if (!elements) {
     out.append(element("p", { class: "summary", text: summaryText(node) }));
@@ -134,7 +136,7 @@ function matrix({ id, shape, caption, editable = false, local = null, backward =
   const rows = rank > 1 ? shape[rank - 2] : 1;
   const slices = columns * rows > 0 ? elements.length / (columns * rows) : 0;
   for (let slice = 0; slice < Math.min(slices, kMostSlices); ++slice) {
-    const table = element("table", { "aria-label": slices > 1 ? `slice ${slice}` : null });
+    const table = element("table", { "aria-label": slices > 1 ? `${title}, slice ${slice}` : title });
     for (let row = 0; row < Math.min(rows, kMostRows); ++row) {
       const line = element("tr");
       for (let column = 0; column < Math.min(columns, kMostColumns); ++column) {
@@ -247,7 +249,7 @@ function givenCards() {
   const most = 24;
   const editable = [...leaves, ...seeds].some(isEditable);
   if (leaves.length > 0) {
-    out.push(card(element("h3", { text: plural(leaves.length, "leaf", "leaves") }), [
+    out.push(card(element("h3", { text: capital(plural(leaves.length, "leaf", "leaves")) }), [
       [`The graph is computed from `, ...listed(leaves.slice(0, most).map((node) => name(node.id))),
         leaves.length > most ? " and others." : "."],
       editable ? ["Change a number, and everything is computed anew from what each op says of itself."] : [""],
@@ -256,26 +258,27 @@ function givenCards() {
   if (seeds.length > 0) {
     const pieces = seeds.slice(0, most).map((node) => [cotangent(label(node.id)), node.cotangent_of == null ? "" : " at ",
       node.cotangent_of == null ? "" : name(node.cotangent_of)]);
-    out.push(card(element("h3", { text: plural(seeds.length, "cotangent", "cotangents") }),
+    out.push(card(element("h3", { text: capital(plural(seeds.length, "cotangent", "cotangents")) }),
       [["The backward pass starts from ", ...listed(pieces).flat(), ": the derivative of the result by it."]],
       seeds.slice(0, most).map((node) => matrixOf(node.id, label(node.id), true))));
   }
   return out;
 }
 
-function forwardCard({ home }) {
-  const node = nodes.get(home);
+function computationCard(id, operands) {
+  const node = nodes.get(id);
   const flow = [];
-  operandsOf(home).slice(0, 8).forEach((id, i) => {
+  operands.slice(0, kMostTerms).forEach((operand, i) => {
     if (i > 0) flow.push(operator(""));
-    flow.push(matrixOf(id));
+    flow.push(matrixOf(operand));
   });
-  flow.push(operator("→"), matrixOf(home));
-  return card(equation(label(home), node.formula || node.op), node.why || [], flow, node.where);
+  flow.push(operator("→"), matrixOf(id));
+  return card(equation(label(id), node.formula || node.op, node.sweep > 0), node.why || [], flow, node.where);
 }
 
 // The nodes whose values an expression takes.
 const nodesIn = (tree) => (Array.isArray(tree) ? tree.flatMap(nodesIn) : typeof tree === "object" ? [tree.node] : []);
+const wordsIn = (tree) => (Array.isArray(tree) ? tree.flatMap(wordsIn) : [tree]);
 
 // The numbers of a local derivative, where it can be computed element by element.
 function localMatrix(one) {
@@ -314,9 +317,12 @@ function ruleCards({ home, sweep, given }) {
     const flow = [];
     if (incoming) flow.push(matrixOf(incoming.node, incoming.name, true));
     if (!passes(one)) {
-      const local = localMatrix(one);
-      flow.push(operator("×"));
-      flow.push(local || element("p", { class: "local", children: [derivativeIs(one)] }));
+      // A rule that does more than multiply is said as what it takes the cotangent to.
+      const multiplies = !wordsIn(one.local_tree).includes("ct");
+      flow.push(operator(multiplies ? "×" : ""));
+      flow.push((multiplies && localMatrix(one)) || element("p", {
+        class: "local", children: [multiplies ? derivativeIs(one) : formulaElement(`ct ↦ ${one.local}`)],
+      }));
     } else if (!passed) {
       flow.push(operator(""));
     }
@@ -331,7 +337,7 @@ function ruleCards({ home, sweep, given }) {
 function sumCard({ id, sweep }) {
   const gradient = gradientOf(id, sweep);
   if (!gradient) return null;
-  const terms = contributionsTo(id, sweep);
+  const terms = pullbacksTo(`${id} ${sweep}`);
   const flow = [];
   const all = gradient.terms || [];
   const shown = all.length <= kMostTerms ? all : all.slice(0, kMostTerms - 1);
@@ -350,20 +356,11 @@ function sumText({ terms = [] }) {
   return most.join(" + ");
 }
 
-function contributionsTo(id, sweep) {
-  const out = [];
-  for (const node of graph.nodes) {
-    for (const pullback of node.pullbacks || []) {
-      if (pullback.sweep === sweep && node.inputs[pullback.input] === id) out.push(pullback);
-    }
-  }
-  return out;
-}
-
 function cardsOf(frame) {
   if (frame.kind === "given") return givenCards();
   return frame.cards.flatMap((one) => {
-    if (one.kind === "forward") return [forwardCard(one)];
+    if (one.kind === "forward") return [computationCard(one.home, operandsOf(one.home))];
+    if (one.kind === "step") return [computationCard(one.id, readBy(one.id))];
     if (one.kind === "rule") return ruleCards(one);
     return [sumCard(one)].filter(Boolean);
   });

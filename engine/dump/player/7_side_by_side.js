@@ -98,5 +98,6 @@ function sideBySide(columns) {
 function computedIn(frame) {
   if (frame.kind === "forward") return frame.works;
   return frame.cards.flatMap((one) =>
-    one.kind === "sum" ? [gradientOf(one.id, one.sweep)?.node] : (one.given || []).map((given) => given.node));
+    one.kind === "step" ? [one.id]
+      : one.kind === "sum" ? [gradientOf(one.id, one.sweep)?.node] : one.given.map((given) => given.node));
 }

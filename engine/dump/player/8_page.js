@@ -28,15 +28,23 @@ function go(to) {
   $("slider").value = position;
   $("slider").setAttribute("aria-valuetext", frame.title);
   $("position").textContent = `${position} of ${frames.length - 1}`;
-  $("step-title").replaceChildren(frame.title, ...(frame.label ? frame.works.map((id) => nameElement(label(id), false)) : []));
+  $("step-title").replaceChildren(frame.title, ...(frame.label ? frame.works.flatMap((id) => [" ", nameElement(label(id), false)]) : []));
   $("step").dataset.direction = frame.kind;
   $("cards").replaceChildren(...cardsOf(frame));
+  announce();
   for (const tick of $("ticks").children) tick.classList.toggle("now", Number(tick.dataset.at) === position);
   $("back").disabled = $("first").disabled = position === 0;
   $("next").disabled = $("last").disabled = position === frames.length - 1;
+  if (document.activeElement?.disabled) $("play").focus();  // keys that go to a disabled button are lost
   follow(frame);
   highlight(frame, movedHomes);
   for (const drawing of document.querySelectorAll("#extra .beside")) drawing.show(frame);
+}
+
+// A screen reader says where the page is now, what is computed and why: not the numbers, which are there to be read.
+function announce() {
+  const parts = [$("step-title"), ...document.querySelectorAll("#cards .why > :not(.where)")];
+  $("announcement").textContent = parts.map((part) => part.textContent.trim().replace(/\.?$/, ".")).join(" ");
 }
 
 // The frame in which a box is computed or, on the way back, in which its rule runs.
@@ -68,7 +76,10 @@ function showEdits() {
   $("edits").hidden = edits.size === 0;
   const text = $("moved");
   text.replaceChildren();
-  if (edits.size === 0) return;
+  if (edits.size === 0) {
+    $("announcement").textContent = "The recorded numbers again.";
+    return;
+  }
   const still = graph.nodes.filter((n) => recorded.has(n.id) && n.folded_into == null && n.role !== "constant").length;
   text.append(`Edited: ${list([...edits.keys()].map(label))}. ${moved.length} of ${still} tensors moved`);
   moved.filter(({ node }) => !edits.has(node.id)).slice(0, 6).forEach(({ node, most }, i) => {
@@ -79,6 +90,7 @@ function showEdits() {
     const rows = [...new Set(blocked.values())];
     text.append(` This page cannot recompute ${list(rows)}: ${plural(blocked.size, "tensor that depends on it is", "tensors that depend on it are")} left out.`);
   }
+  $("announcement").textContent = text.textContent;
 }
 
 // --- panes -----------------------------------------------------------------------------------------------------------
@@ -99,16 +111,18 @@ function tableOf(rows, numeric = []) {
   });
 }
 
+const typeElement = (node) => element("span", { class: "type", text: `${node.dtype}${shapeText(node.shape)}` });
+
 // Every step with its formula and local derivatives: the page as a table, for print and for screen readers.
 function overview() {
-  const rows = [["step", "", "formula", "derivatives", "type", "line"]];
+  const rows = [["step", "name", "formula", "derivatives", "type", "line"]];
   for (const frame of frames.slice(1)) {
     for (const one of frame.cards) {
       const step = `${frame.kind === "forward" ? "→" : "←"} ${frame.label}`;
-      if (one.kind === "forward") {
-        const node = nodes.get(one.home);
-        rows.push([step, nameElement(label(one.home), false), formulaElement(node.formula || node.op), "",
-          `${node.dtype}${shapeText(node.shape)}`, node.where || ""]);
+      if (one.kind === "forward" || one.kind === "step") {
+        const node = nodes.get(one.kind === "step" ? one.id : one.home);
+        rows.push([step, nameElement(label(node.id), node.sweep > 0), formulaElement(node.formula || node.op), "",
+          typeElement(node), node.where || ""]);
       } else if (one.kind === "sum") {
         const gradient = gradientOf(one.id, one.sweep);
         if (gradient) rows.push([step, nameElement(gradient.name, true), formulaElement(sumText(gradient)), "", "", ""]);
@@ -119,7 +133,7 @@ function overview() {
           const passed = passes(given) && incoming?.node === given.node;
           rows.push([step, nameElement(given.name, true), formulaElement(passed ? incoming.name : held?.formula || ""),
             element("span", { children: [derivative(given), document.createTextNode(" = "), formulaElement(given.local)] }),
-            held ? `${held.dtype}${shapeText(held.shape)}` : "", nodes.get(one.home).where || ""]);
+            held ? typeElement(held) : "", nodes.get(one.home).where || ""]);
         }
       }
     }
@@ -140,7 +154,7 @@ function costs() {
   for (const node of shown) {
     const bar = element("span", { class: "bar" });
     bar.style.width = `${(100 * node.bytes) / most}%`;
-    rows.push([nameElement(label(node.id), node.sweep > 0), node.op, `${node.dtype}${shapeText(node.shape)}`,
+    rows.push([nameElement(label(node.id), node.sweep > 0), node.op, typeElement(node),
       element("span", { class: "barred", children: [bar, element("span", { text: String(node.bytes) })] }), String(node.flops),
       ...(timed ? [node.seconds === undefined ? "" : duration(node.seconds)] : [])]);
   }
@@ -191,10 +205,9 @@ function otherTheme() {
 // --- start -----------------------------------------------------------------------------------------------------------
 
 function ticks() {
-  if (frames.length > 48) return;
-  const named = frames.some((frame) => frame.label);
+  if (frames.length > 48 || !frames.some((frame) => frame.label)) return;
   frames.forEach((frame, i) => {
-    const tick = element("span", { class: `tick ${frame.kind}`, "data-at": i, text: frame.kind === "given" ? "·" : named ? frame.label : "" });
+    const tick = element("span", { class: `tick ${frame.kind}`, "data-at": i, text: frame.kind === "given" ? "·" : frame.label });
     tick.style.left = `${(100 * i) / Math.max(1, frames.length - 1)}%`;
     $("ticks").append(tick);
   });
@@ -216,9 +229,10 @@ function keys(event) {
 
 function start() {
   $("title").textContent = graph.title || "Graph";
-  $("subtitle").textContent = `${graph.nodes.length === graph.tape_size ? graph.tape_size : `${graph.nodes.length} of ${graph.tape_size}`} nodes` +
-    `${graph.mode === "trace" ? ", traced without numbers" : ""}. Arrow keys step` +
-    `${graph.nodes.some(isEditable) ? "; change a number of a leaf and see what moves" : ""}.`;
+  $("subtitle").append(
+    `${graph.nodes.length === graph.tape_size ? graph.tape_size : `${graph.nodes.length} of ${graph.tape_size}`} nodes` +
+    `${graph.mode === "trace" ? ", traced without numbers" : ""}. `,
+    element("span", { class: "hint", text: `Arrow keys step${graph.nodes.some(isEditable) ? "; change a number of a leaf and see what moves" : ""}.` }));
   drawFigure();
   watchView();
   panes();
@@ -265,11 +279,13 @@ document.addEventListener("securitypolicyviolation", (event) => refused.push(eve
 
 // Walks through every frame and writes down what the page shows, for the tests: the numbers are read from its cells.
 function selftest() {
-  const report = { frames: [], blocked: [...new Set(blocked.values())], steps: [], painted: performance.now() };
+  const report = { frames: [], blocked: [...new Set(blocked.values())], steps: [], drawn: 0, painted: performance.now() };
   for (let i = 0; i < frames.length; ++i) {
     const before = performance.now();
     go(i);
+    svg.getBBox();  // which has the browser lay the page out
     report.steps.push(performance.now() - before);
+    report.drawn = Math.max(report.drawn, svg.getElementsByTagName("*").length);
     const cells = {};
     for (const cell of document.querySelectorAll("#cards td[data-node]")) {
       (cells[cell.dataset.node] ??= {})[cell.dataset.index] = cell.dataset.value ?? null;

@@ -1,6 +1,6 @@
 #include <ebb/engine/dump/player/figure.h>
 
-#include <ebb/engine/dump/graphviz.h>
+#include <ebb/engine/dump/writing/graphviz.h>
 #include <fmt/format.h>
 
 #include <algorithm>

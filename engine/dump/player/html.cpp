@@ -2,7 +2,7 @@
 //
 // Text of the graph reaches the page only as data in JSON, in which no `<` stands as such: so a name can neither end
 // the script that holds it nor become markup.
-#include <ebb/engine/dump/json.h>
+#include <ebb/engine/dump/writing/json.h>
 #include <ebb/engine/dump/player/figure.h>
 #include <ebb/engine/dump/player/player.h>
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-#include "tests/dump/graphs.h"
+#include "tests/dump/support/graphs.h"
 
 #include <string>
 
@@ -93,6 +93,18 @@ Var blocks(Tape& tape, int count) {
   const Var loss = tape.name(mean(square(h)), "loss");
   grad(loss, weights);
   return loss;
+}
+
+const std::map<std::string, void (*)(Tape&)>& graphs() {
+  static const std::map<std::string, void (*)(Tape&)> all{
+      {"nine_steps", [](Tape& tape) { nine_steps(tape); }},
+      {"scopes", [](Tape& tape) { two_layers(tape); }},
+      {"blocks", [](Tape& tape) { blocks(tape, 5); }},
+      {"batch_norm", batch_norm_of_images},
+      {"second_order", second_order},
+      {"hostile", hostile_names},
+  };
+  return all;
 }
 
 }  // namespace ebb::test

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <vector>
 
 namespace ebb::test {
 
@@ -21,6 +22,13 @@ inline void expect_golden(const std::string& name, const std::string& text) {
   const std::filesystem::path path = std::filesystem::path(EBB_TEST_DIR) / "expected" / name;
   if (std::getenv("EBB_UPDATE_GOLDEN")) std::ofstream(path, std::ios::binary) << text;
   EXPECT_EQ(read(path), text) << path << ": run with EBB_UPDATE_GOLDEN=1 to write it anew";
+}
+
+inline std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
 }
 
 }  // namespace ebb::test

@@ -1,6 +1,6 @@
 // It is started directly, without a shell, with names of files as plain arguments; the drawing goes to it in a file,
 // and what it says comes back in another, so that nothing can block.
-#include <ebb/engine/dump/graphviz.h>
+#include <ebb/engine/dump/writing/graphviz.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>

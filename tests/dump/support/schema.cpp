@@ -1,4 +1,4 @@
-#include "tests/dump/schema.h"
+#include "tests/dump/support/schema.h"
 
 #include <fmt/format.h>
 

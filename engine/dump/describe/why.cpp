@@ -3,7 +3,7 @@
 //
 // The sentences belong to the description, since a reader of the page and one of the worked example are told the same.
 // Their pieces are marked, so that each format writes names and formulas in its own way.
-#include <ebb/engine/dump/flow.h>
+#include <ebb/engine/dump/describe/flow.h>
 #include <ebb/engine/dump/graph.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -368,11 +368,6 @@ GraphSentence Explainer::sum(const GraphNode& of, const GraphGradient& gradient)
 }
 
 }  // namespace
-
-std::string_view name(GraphPiece::Kind kind) {
-  constexpr std::string_view kNames[] = {"text", "name", "cotangent", "formula", "code"};
-  return kNames[static_cast<std::size_t>(kind)];
-}
 
 void explain(Graph& graph) { Explainer(graph).run(); }
 

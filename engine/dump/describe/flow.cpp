@@ -1,4 +1,4 @@
-#include <ebb/engine/dump/flow.h>
+#include <ebb/engine/dump/describe/flow.h>
 #include <ebb/engine/tape/structural.h>
 
 #include <algorithm>

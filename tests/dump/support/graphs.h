@@ -3,6 +3,9 @@
 
 #include <ebb/ebb.h>
 
+#include <map>
+#include <string>
+
 namespace ebb::test {
 
 struct NineSteps {
@@ -27,5 +30,8 @@ void hostile_names(Tape& tape);
 
 /// So many equal residual blocks, net.block1.fc and so on, a loss, and its gradient with respect to the weights.
 Var blocks(Tape& tape, int count);
+
+/// All of them, by the names of their golden files.
+const std::map<std::string, void (*)(Tape&)>& graphs();
 
 }  // namespace ebb::test

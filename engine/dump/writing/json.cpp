@@ -1,4 +1,4 @@
-#include <ebb/engine/dump/json.h>
+#include <ebb/engine/dump/writing/json.h>
 
 #include <ebb/engine/dump/graph.h>
 #include <fmt/format.h>
