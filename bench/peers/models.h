@@ -32,9 +32,9 @@ struct ModelProblem {
   std::string shape;  // as on the command line: 256x1024
   std::vector<Tensor> inputs;
   std::vector<std::vector<double>> truth;  // its results in f64
-  // By element of a whole result: where the argument of a relu is so near to 0 that rounding decides on which side it
-  // is. Derivatives may be either there. Empty if there is no relu of the inputs' shape.
-  std::vector<bool> at_kink;
+  // By result and element: how far it may be off where the argument of a relu is so near to 0 that rounding decides on
+  // which side it is. Empty for a model or a result that has no such places.
+  std::vector<std::vector<double>> slack;
 
   ModelCall call() const;
   /// Bytes of the largest input.
