@@ -126,9 +126,11 @@ void compiler_panes(const Tape& staged, const Batch& batch, bool fused_kernel, s
   beside.columns.push_back(loops_beside(staged, step.program()));
   panes.push_back(std::move(beside));
   panes.push_back({.title = "To the closed form",
-                   .note = "How the compiler's rules simplify the derived backward pass, rule by rule. No rule knows "
-                           "batch normalization.",
-                   .text = explain(step.program()).rewrites});
+                   .note =
+                       "How the compiler's rules simplify the derived backward pass, rule by rule, and what is left "
+                       "in the end. No rule knows batch normalization. A number, as %24, holds within a pass.",
+                   .text = fmt::format("{}\nWhat is left\n\n{}", explain(step.program()).rewrites,
+                                       formulas(step.program().log().stages.back()))});
 }
 
 DumpPane error_pane(const Arguments& arguments) {

@@ -130,21 +130,45 @@ Traced optimise(Traced traced, std::span<const Pass> passes, Setting setting, Re
   return log.stages.back();
 }
 
+namespace {
+
+detail::Labels labels_of(const Traced& stage) { return {*stage.tape, std::vector<bool>(stage.tape->size(), true)}; }
+
+// `%24 = gamma * ivar`: a number is explained where it first stands, a name explains itself.
+std::string defined(const detail::Labels& labels, NodeId id) {
+  const bool named = labels.first(id) != detail::kNoEntry || labels.is_literal(id);
+  return named ? labels.formula(id) : fmt::format("{} = {}", labels.label(id), labels.formula(id));
+}
+
+}  // namespace
+
 std::string to_string(const RewriteLog& log) {
+  std::size_t widest = 0;
+  for (const Rewrite& rewrite : log.rewrites) widest = std::max(widest, rewrite.rule.size());
   std::string text;
   std::size_t labelled = log.stages.size();
   std::optional<detail::Labels> before, after;
-  const auto label = [](std::optional<detail::Labels>& labels, const Traced& stage) {
-    labels.emplace(*stage.tape, std::vector<bool>(stage.tape->size(), true));
-  };
   for (const Rewrite& rewrite : log.rewrites) {
     if (labelled != rewrite.pass) {
       labelled = rewrite.pass;
-      label(before, log.stages[labelled]);
-      label(after, log.stages[labelled + 1]);
+      before.emplace(labels_of(log.stages[labelled]));
+      after.emplace(labels_of(log.stages[labelled + 1]));
     }
-    text += fmt::format("{:<16} {:<36} {} -> {}\n", log.passes[rewrite.pass], rewrite.rule,
-                        before->formula(rewrite.before), after->formula(rewrite.after));
+    // What became itself in other words, as a sum whose factor another rule has taken out, tells nobody anything.
+    if (before->formula(rewrite.before) == after->formula(rewrite.after)) continue;
+    text += fmt::format("{:<16} {:<{}}  {}  ->  {}\n", log.passes[rewrite.pass], rewrite.rule, widest,
+                        before->formula(rewrite.before), defined(*after, rewrite.after));
+  }
+  return text;
+}
+
+std::string formulas(const Traced& stage) {
+  const detail::Labels labels = labels_of(stage);
+  const std::vector<bool> live = live_nodes(stage);
+  std::string text;
+  for (NodeId id = 0; id < stage.tape->size(); ++id) {
+    if (!live[id] || labels.is_literal(id) || labels.folded_into(id) != kNoNode || stage.node(id).inputs == 0) continue;
+    text += fmt::format("{} = {}\n", labels.label(id), labels.formula(id));
   }
   return text;
 }

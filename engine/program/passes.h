@@ -39,8 +39,12 @@ struct RewriteLog {
   }
 };
 
-/// The log as text, a line for each rewrite: `lower  mean(x) -> sum(x) * (1 / n):  mu = mean(x)  ->  sum(x) * 0.25`.
+/// The log as text, a line for each rewrite that shows: `lower  mean(x) -> sum(x) * (1 / n)  mean(x)  ->  %4 = sum(x) *
+/// 0.25`. Numbers hold within a pass: each counts its nodes anew.
 std::string to_string(const RewriteLog& log);
+
+/// What a stage computes, a line for each value that no other's formula spells out: `dx = gamma * ivar * dout - %12`.
+std::string formulas(const Traced& stage);
 
 struct Pass {
   std::string_view name;
