@@ -92,30 +92,38 @@ struct Map {
         }
       }()...);
     };
-    const auto store = [&](std::int64_t i) {
+    constexpr bool streams = O::kForm != 1 && std::is_floating_point_v<T>;
+    const auto put = [&](std::int64_t i, bool past_caches) {
+      const auto result = compute(i);
       if constexpr (O::kForm == 1) {
-        store_mask<T>(compute(i), out + i);
+        store_mask<T>(result, out + i);
+      } else if constexpr (streams) {
+        past_caches ? stream<T>(out + i, result) : result.store_unaligned(out + i);
       } else {
-        compute(i).store_unaligned(out + i);
+        result.store_unaligned(out + i);
       }
     };
+    // All whole packs, then the last one once more, moved back to end with the row.
     const std::int64_t end = n - n % kW;
-    if constexpr (O::kForm != 1 && std::is_floating_point_v<T>) {
-      if (stream_it && reinterpret_cast<std::uintptr_t>(out) % sizeof(Pack<T>) == 0) {
-        for (std::int64_t i = 0; i < end; i += kW) stream<T>(out + i, compute(i));
-        if (end < n) store(n - kW);
-        return;
+    const bool past_caches = streams && stream_it && reinterpret_cast<std::uintptr_t>(out) % sizeof(Pack<T>) == 0;
+    if constexpr (op.traits.ulp > 0.5) {
+      // A function's lambda stands once: of two, neither would be inlined.
+      for (std::int64_t i = 0, stop = end;; i = n - kW, stop = n) {
+        for (; i < stop; i += kW) put(i, past_caches && stop == end);
+        if (stop == n) return;
       }
     }
     std::int64_t i = 0;
-    if constexpr (op.traits.ulp <= 0.5) {  // an instruction or two: half of the loop would be counting
-      for (; i + 2 * kW <= n; i += 2 * kW) {
-        store(i);
-        store(i + kW);
+    if (past_caches) {
+      for (; i < end; i += kW) put(i, true);
+    } else {
+      for (; i + 2 * kW <= n; i += 2 * kW) {  // an instruction or two: half of the loop would be counting
+        put(i, false);
+        put(i + kW, false);
       }
+      for (; i < end; i += kW) put(i, false);
     }
-    for (; i < end; i += kW) store(i);
-    if (end < n) store(n - kW);  // the last whole pack once more, moved back to end with the row
+    if (end < n) put(n - kW, false);
   }
 
   template <class E>
