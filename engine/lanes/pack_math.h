@@ -415,8 +415,8 @@ struct PackMath<Pack> {
     const P far = P(T(1)) - P(T(2)) * exp(negate(a * a)) * over / under;
     return select(small, near, far) | sign_of(x);
   }
-  // What the functions of the normal distribution share: the probability beyond a is `ratio` times `power`, the density
-  // at a `half` times `power` over sqrt(2 pi). Once, where a formula has several of them.
+  // What the functions of the normal distribution share: the probability beyond a is `beyond` times `power`, the
+  // density at a `half` times `power` over sqrt(2 pi). Once, where a formula has several of them.
   struct Normal {
     P a;      // |x|, so far out at most that all is 0 from there on
     P half;   // e^(-a^2/2), but for a power of two

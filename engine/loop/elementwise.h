@@ -14,7 +14,7 @@ namespace ebb {
 /// Outputs from this size on are written around the cache: they would not survive in it.
 inline constexpr std::int64_t kStreamBytes = 16 << 20;
 /// And those that nobody is known to read again, from this size on, half of a large second-level cache: what is read
-/// again stays there in their place.
+/// again stays there in their place. (A batchnorm step over 1 MiB gains 15-25 %; over less it loses.)
 inline constexpr std::int64_t kStreamResultBytes = 1 << 20;
 
 /// An operand: elements in memory under a shape that broadcasts to the output's.

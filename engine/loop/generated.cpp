@@ -165,16 +165,14 @@ void Loop::Generated::set_strides(const Loop& loop, KernelSpec& spec) {
     const bool flag = loop.source_[input.source].tensor.dtype() == DType::boolean;
     spec.inputs.push_back({input.moves, in_pieces || input.row != 0, flag});
   }
-  bool streams = false;
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
     const std::int64_t least = loop.step_[outputs_[k].step].handed_out ? kStreamResultBytes : kStreamBytes;
     outputs_[k].stream = loop.shape_.numel() * size_ >= least && plan_.inner() * size_ % 64 == 0 &&
                          !spec.formula[spec.outputs[k].value].is_truth();
     spec.outputs[k].stream = outputs_[k].stream;
-    streams |= outputs_[k].stream;
   }
   // A short formula has the loads of many packs under way; behind a long one, beside streamed stores, they come late.
-  if (streams && sums_.empty() && spec.formula.size() >= kLongFormula) spec.ahead = kFetchAhead;
+  if (streams() && sums_.empty() && spec.formula.size() >= kLongFormula) spec.ahead = kFetchAhead;
 }
 
 void Loop::Generated::choose_pieces() {
@@ -264,7 +262,7 @@ void Loop::Generated::run_flat(const Loop& loop) {
         (*kernel_)(call);
       }
     }
-    codegen::finish_streams();
+    if (streams()) codegen::finish_streams();
   });
 }
 
@@ -273,7 +271,7 @@ void Loop::Generated::run_cut(const Loop& loop) {
   Scratch parts(scratch_bytes());
   cut_->share([&](std::int64_t begin, std::int64_t end) {
     run_tasks(loop, begin, end, back, parts.take());
-    codegen::finish_streams();
+    if (streams()) codegen::finish_streams();
   });
   for (const Sum& sum : sums_) merge_chunks(*sum.reducer, *cut_, cells_of(sum, 0));
   finish(loop, {0, cut_->cells});
@@ -298,9 +296,11 @@ void Loop::Generated::run_together(std::span<Loop* const> loops) {
   const Cut& cut = *loops[0]->generated_->cut_;
   std::size_t scratch_bytes = 0;
   std::int64_t operands = 1;  // whole ones, of the loop that has the most
+  bool any_streams = false;
   for (const Loop* loop : loops) {
     const Generated& generated = *loop->generated_;
     scratch_bytes = std::max(scratch_bytes, generated.scratch_bytes());
+    any_streams |= generated.streams();
     if (generated.cut_) operands = std::max(operands, generated.whole_operands(*loop));
   }
   const std::int64_t per_task = loops[0]->shape_.numel() / cut.tasks * loops[0]->generated_->size_ * operands;
@@ -330,7 +330,7 @@ void Loop::Generated::run_together(std::span<Loop* const> loops) {
         (*generated.kernel_)(call);
       }
     }
-    codegen::finish_streams();
+    if (any_streams) codegen::finish_streams();
   });
 }
 

@@ -10,6 +10,7 @@
 #include <ebb/engine/loop/loop.h>
 #include <ebb/engine/loop/plan.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -60,6 +61,7 @@ class Loop::Generated {
   void run_tasks(const Loop& loop, std::int64_t begin, std::int64_t end, bool back, std::byte* scratch);
   void finish(const Loop& loop, Cut::Cells cells);
   std::int64_t whole_operands(const Loop& loop) const;
+  bool streams() const { return std::ranges::any_of(outputs_, &Output::stream); }
   std::size_t scratch_bytes() const { return accumulators_ * accumulator_bytes_; }
   void visit(const Block& block, codegen::Piece call, std::byte* scratch, bool back);
   void visit_columns(const Block& block, const codegen::Piece& at, bool back);

@@ -105,6 +105,14 @@ void verify_interface(const Pass& pass, const Traced& before, const Traced& afte
   }
 }
 
+detail::Labels labels_of(const Traced& stage) { return {*stage.tape, std::vector<bool>(stage.tape->size(), true)}; }
+
+// `%24 = gamma * ivar`: a number is explained where it first stands, a name explains itself.
+std::string defined(const detail::Labels& labels, NodeId id) {
+  const bool named = labels.first(id) != detail::kNoEntry || labels.is_literal(id);
+  return named ? labels.formula(id) : fmt::format("{} = {}", labels.label(id), labels.formula(id));
+}
+
 }  // namespace
 
 const Pass kShare{"share", Setting::exact, share};
@@ -129,18 +137,6 @@ Traced optimise(Traced traced, std::span<const Pass> passes, Setting setting, Re
   }
   return log.stages.back();
 }
-
-namespace {
-
-detail::Labels labels_of(const Traced& stage) { return {*stage.tape, std::vector<bool>(stage.tape->size(), true)}; }
-
-// `%24 = gamma * ivar`: a number is explained where it first stands, a name explains itself.
-std::string defined(const detail::Labels& labels, NodeId id) {
-  const bool named = labels.first(id) != detail::kNoEntry || labels.is_literal(id);
-  return named ? labels.formula(id) : fmt::format("{} = {}", labels.label(id), labels.formula(id));
-}
-
-}  // namespace
 
 std::string to_string(const RewriteLog& log) {
   std::size_t widest = 0;

@@ -5,6 +5,7 @@
 // lines ahead, and find half the sets of their caches where a row is a power of two. The statistics of chunks, whose
 // bounds depend on the shape alone, are merged in order.
 #include <ebb/engine/lanes/isa.h>
+#include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/threads/pool.h>
 #include <ebb/ops/batch_norm/fused_kernels.h>
 #include <ebb/ops/batch_norm/fused_lanes.h>
@@ -24,9 +25,6 @@ constexpr std::int64_t kChunkElements = 1 << 15;
 // The longest run that is summed without a step into f64.
 constexpr std::int64_t kPiece = 4096;
 constexpr std::int64_t kChunkRows = 64;
-// From this size on an output is written past the caches: half of a large second-level cache. (A step over 1 MiB gains
-// 15-25 % from streaming; over less it loses.)
-constexpr std::int64_t kLargeBytes = std::int64_t{1} << 20;
 
 template <class T>
 const Lanes<T>& active_lanes() {
@@ -47,7 +45,7 @@ struct Plan {
     whole.pieces = (shape.inner + whole.piece - 1) / whole.piece;
     whole.u1 = shape.outer * whole.pieces;
     const std::int64_t elements = shape.elements();
-    whole.stream = elements * size >= kLargeBytes;
+    whole.stream = elements * size >= kStreamResultBytes;
     // To merge chunks costs by the channel: below half as many rows it is more than threads gain.
     by_channels = shape.inner == 1 ? shape.channels >= 128 && 2 * shape.outer < shape.channels : shape.channels >= 16;
     whole.sequential = whole.stream && !by_channels;
