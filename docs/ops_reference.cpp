@@ -115,7 +115,7 @@ void read_header(const std::filesystem::path& path, std::vector<Declaration>& ou
 }
 
 std::vector<Declaration> read_headers(const std::filesystem::path& source) {
-  std::vector<std::filesystem::path> paths{source / "engine/tape/structural.h"};
+  std::vector<std::filesystem::path> paths{source / "engine/row/structural.h"};
   for (const auto& entry : std::filesystem::recursive_directory_iterator(source / "ops")) {
     if (entry.path().extension() == ".h") paths.push_back(entry.path());
   }

@@ -16,8 +16,8 @@
 #include <ebb/engine/program/explain.h>
 #include <ebb/engine/program/inspect.h>
 #include <ebb/engine/random/philox.h>
-#include <ebb/engine/tape/grad.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/grad/grad.h>
+#include <ebb/engine/row/structural.h>
 #include <ebb/engine/tape/tape.h>
 #include <ebb/engine/tensor/tensor.h>
 #include <ebb/engine/threads/pool.h>

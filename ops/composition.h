@@ -2,7 +2,7 @@
 // their arguments in a row's words, before the first node is recorded, and their errors bear their name.
 #pragma once
 
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 #include <ebb/engine/tape/tape.h>
 
 #include <array>

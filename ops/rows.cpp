@@ -1,6 +1,6 @@
 #include <ebb/ops/rows.h>
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 #include <ebb/ops/batch_norm/batch_norm.h>
 #include <ebb/ops/derivatives/jacobian.h>
 #include <ebb/ops/elementwise/elementwise.h>

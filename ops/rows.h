@@ -1,7 +1,7 @@
 // The table: every row of the library, in one list. Tests, dumps and the reference are loops over it.
 #pragma once
 
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 
 #include <span>
 #include <string_view>

@@ -1,7 +1,7 @@
 #include <ebb/engine/check/audit.h>
 
 #include <ebb/engine/check/tolerance.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>

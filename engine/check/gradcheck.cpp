@@ -3,8 +3,8 @@
 #include <ebb/engine/check/terms.h>
 #include <ebb/engine/check/tolerance.h>
 #include <ebb/engine/random/philox.h>
-#include <ebb/engine/tape/grad.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/grad/grad.h>
+#include <ebb/engine/row/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 #include <ebb/engine/check/terms.h>
-#include <ebb/engine/tape/grad.h>
+#include <ebb/engine/grad/grad.h>
 
 #include <algorithm>
 #include <cmath>

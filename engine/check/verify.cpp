@@ -1,5 +1,5 @@
 #include <ebb/engine/check/verify.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 #include <fmt/format.h>
 
 #include <bit>

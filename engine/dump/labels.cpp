@@ -1,5 +1,5 @@
 #include <ebb/engine/dump/labels.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -7,7 +7,7 @@
 
 #include <ebb/engine/lanes/mask.h>
 #include <ebb/engine/lanes/op.h>
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 
 #include <array>
 #include <utility>

@@ -7,7 +7,7 @@
 
 #include <ebb/engine/lanes/fold.h>
 #include <ebb/engine/lanes/pack.h>
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 
 #include <array>
 #include <cstdint>

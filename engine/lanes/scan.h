@@ -4,7 +4,7 @@
 // compiler turns into packs where lanes lie side by side. So a scan has the same bits on every instruction set.
 #pragma once
 
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 
 #include <cstdint>
 #include <type_traits>

@@ -5,7 +5,7 @@
 // change a bit of the result.
 #pragma once
 
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 
 #include <span>
 

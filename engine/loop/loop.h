@@ -6,7 +6,7 @@
 // often can have code made for it (generated.h), with the same bits again.
 #pragma once
 
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 
 #include <array>
 #include <memory>

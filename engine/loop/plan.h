@@ -5,7 +5,7 @@
 // whether a reduction runs by itself or behind the elementwise ops that feed it.
 #pragma once
 
-#include <ebb/engine/tape/attrs.h>
+#include <ebb/engine/row/attrs.h>
 #include <ebb/engine/tensor/shape.h>
 #include <ebb/engine/threads/pool.h>
 

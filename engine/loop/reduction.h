@@ -2,7 +2,7 @@
 #pragma once
 
 #include <ebb/engine/loop/plan.h>
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 
 namespace ebb {
 

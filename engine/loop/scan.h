@@ -1,7 +1,7 @@
 // Running one scan along an axis.
 #pragma once
 
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 
 #include <span>
 

@@ -1,7 +1,7 @@
 // Running one row over whole tensors, whatever it is made of: a kernel, a reducer or a scanner.
 #pragma once
 
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 
 namespace ebb {
 

@@ -1,8 +1,8 @@
 #include <ebb/engine/program/call.h>
 
 #include <ebb/engine/program/replay.h>
-#include <ebb/engine/tape/grad.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/grad/grad.h>
+#include <ebb/engine/row/structural.h>
 
 namespace ebb {
 namespace {

@@ -1,8 +1,8 @@
 #include <ebb/engine/program/explain.h>
 
 #include <ebb/engine/dump/labels.h>
-#include <ebb/engine/tape/cost.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/cost.h>
+#include <ebb/engine/row/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -4,7 +4,7 @@
 #include <ebb/engine/loop/loop.h>
 #include <ebb/engine/loop/whole.h>
 #include <ebb/engine/program/inspect.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -5,9 +5,9 @@
 // program belongs to one caller at a time.
 #pragma once
 
-#include <ebb/engine/program/memory.h>
-#include <ebb/engine/program/passes.h>
-#include <ebb/engine/program/schedule.h>
+#include <ebb/engine/program/plan/memory.h>
+#include <ebb/engine/program/passes/passes.h>
+#include <ebb/engine/program/plan/schedule.h>
 #include <ebb/engine/program/traced.h>
 
 #include <atomic>

@@ -1,6 +1,6 @@
 #include <ebb/engine/program/replay.h>
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 namespace ebb {
 

@@ -1,5 +1,5 @@
 // Anomaly mode: the first node that is not finite, named with its op, its element and the user's line.
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 #include <ebb/engine/tape/tape.h>
 #include <fmt/format.h>
 

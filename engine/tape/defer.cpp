@@ -8,7 +8,7 @@
 #include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/loop/loop.h>
 #include <ebb/engine/loop/reduction.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 #include <ebb/engine/tape/tape.h>
 
 #include <algorithm>

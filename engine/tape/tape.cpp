@@ -4,8 +4,8 @@
 #include <ebb/engine/loop/loop.h>
 #include <ebb/engine/loop/whole.h>
 #include <ebb/engine/tape/slots.h>
-#include <ebb/engine/tape/structural.h>
-#include <ebb/engine/tape/sweep.h>
+#include <ebb/engine/row/structural.h>
+#include <ebb/engine/grad/sweep.h>
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 #include <ebb/nn/layers/batch_norm.h>
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/reduction/reduction.h>

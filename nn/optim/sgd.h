@@ -5,7 +5,7 @@
 // changed nothing. The learning rate is a State, so that changing it needs no new program.
 #pragma once
 
-#include <ebb/engine/tape/grad.h>
+#include <ebb/engine/grad/grad.h>
 
 #include <cstdint>
 #include <optional>

@@ -5,7 +5,7 @@
 // against. Both are right at every order of differentiation.
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <optional>
 #include <string>

@@ -1,7 +1,7 @@
 // The staged kernel against the fused one, on a tape of its own: forward, and backward with a fixed random cotangent.
 #include <ebb/engine/check/tolerance.h>
 #include <ebb/engine/random/philox.h>
-#include <ebb/engine/tape/grad.h>
+#include <ebb/engine/grad/grad.h>
 #include <ebb/ops/batch_norm/staged.h>
 
 #include <algorithm>

@@ -4,7 +4,7 @@
 // in the rule of x, as in every hand-written backward. Second derivatives and above are local pullbacks of the nine
 // steps, recorded where they are needed, so that every order is right.
 #include <ebb/engine/loop/elementwise.h>
-#include <ebb/engine/tape/grad.h>
+#include <ebb/engine/grad/grad.h>
 #include <ebb/ops/batch_norm/fused_kernels.h>
 #include <ebb/ops/batch_norm/staged.h>
 #include <ebb/ops/elementwise/elementwise.h>

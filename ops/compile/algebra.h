@@ -8,7 +8,7 @@
 // cancellation happens, and it has to happen before anything is multiplied or summed.
 #pragma once
 
-#include <ebb/engine/program/rewriter.h>
+#include <ebb/engine/program/passes/rewriter.h>
 
 #include <span>
 #include <unordered_set>

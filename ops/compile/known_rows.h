@@ -1,8 +1,8 @@
 // The rows that the algebra knows.
 #pragma once
 
-#include <ebb/engine/tape/row.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/row.h>
+#include <ebb/engine/row/structural.h>
 
 namespace ebb {
 

@@ -1,8 +1,8 @@
 // The compiler's passes in the order in which they run, with the algebra of the ops.
 #pragma once
 
-#include <ebb/engine/program/passes.h>
-#include <ebb/engine/program/rewriter.h>
+#include <ebb/engine/program/passes/passes.h>
+#include <ebb/engine/program/passes/rewriter.h>
 
 #include <span>
 

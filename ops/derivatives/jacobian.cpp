@@ -1,6 +1,6 @@
 #include <ebb/ops/derivatives/jacobian.h>
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 #include <ebb/ops/indexing/slice.h>
 #include <fmt/format.h>
 

@@ -5,7 +5,7 @@
 // elements. Where y has many more elements than x the Jacobian is built by columns instead, in forward mode.
 #pragma once
 
-#include <ebb/engine/tape/grad.h>
+#include <ebb/engine/grad/grad.h>
 
 #include <vector>
 

@@ -5,7 +5,7 @@
 // of its own is one line here and one entry in elementwise_ops.h or math_ops.h; the others are compositions.
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <algorithm>
 #include <optional>

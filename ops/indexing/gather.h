@@ -4,7 +4,7 @@
 // that are written in the program (slice, select) may count from the end.
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <span>
 

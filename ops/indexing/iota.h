@@ -1,7 +1,7 @@
 // Positions: 0, 1, 2, ... as a tensor, from which masks and indices are made.
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <span>
 

@@ -1,7 +1,7 @@
 // The order of axes, and the order along them.
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <span>
 

@@ -4,7 +4,7 @@
 // of size 1 come and go without a copy.
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <initializer_list>
 #include <span>

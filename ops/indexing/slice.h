@@ -1,7 +1,7 @@
 // Cutting out and putting back: slice, pad and concat. Slice and pad are each other's derivative.
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <initializer_list>
 #include <span>

@@ -2,7 +2,7 @@
 // sample over its trailing axes instead of each channel over the batch. A composition: its backward is derived.
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <optional>
 

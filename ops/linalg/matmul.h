@@ -1,7 +1,7 @@
 // Matrix products.
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 namespace ebb {
 

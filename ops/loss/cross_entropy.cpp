@@ -1,7 +1,7 @@
 #include <ebb/ops/loss/cross_entropy.h>
 
 #include <ebb/engine/loop/elementwise.h>
-#include <ebb/engine/tape/grad.h>
+#include <ebb/engine/grad/grad.h>
 #include <ebb/engine/threads/pool.h>
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/floating.h>

@@ -5,7 +5,7 @@
 // passes through, so that anomaly mode finds where it came from.
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <span>
 

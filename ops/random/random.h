@@ -6,7 +6,7 @@
 // same bits.
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <cstdint>
 #include <span>

@@ -1,7 +1,7 @@
 // The places of extrema: what argmax and argmin compute.
 #pragma once
 
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 
 namespace ebb {
 

@@ -4,7 +4,7 @@
 // that are left. The compiler puts these rows in the place of mean(x) and mean(square(x - mean(x))).
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <span>
 

@@ -5,7 +5,7 @@
 // already there in the data, and the mean comes out with more digits than the dtype holds: it is given as a high and a
 // low part.
 #include <ebb/engine/lanes/pack.h>
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 #include <ebb/ops/reduction/moments_ops.h>
 
 #include <array>

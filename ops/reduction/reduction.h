@@ -1,10 +1,10 @@
-// Reductions over any axes. sum is structural (engine/tape/structural.h); what needs two passes is a composition.
+// Reductions over any axes. sum is structural (engine/row/structural.h); what needs two passes is a composition.
 //
 // All of them take their axes as a list, one axis, or none for all; negative axes count from the back; `keepdim` keeps
 // reduced axes with size 1. Named alike in every error: an axis outside of x or named twice is a ShapeError.
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <span>
 

@@ -1,7 +1,7 @@
 // What the rows of this folder share: rules of types and of derivatives, and the calls that try them out.
 #pragma once
 
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 
 #include <vector>
 

@@ -5,7 +5,7 @@
 // are exact at every order.
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <span>
 

@@ -1,7 +1,7 @@
 // Order: argsort is a row; what has values is a gather at its places, and so has a derivative.
 #pragma once
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <span>
 

@@ -1,6 +1,6 @@
 // The engine by itself: a tape without ops is still a tape.
 #include <ebb/engine/dump/dump.h>
-#include <ebb/engine/tape/grad.h>
+#include <ebb/engine/grad/grad.h>
 
 #include <iostream>
 

@@ -1,6 +1,6 @@
 // What programs say of themselves: how often they pass over the data, what they move, how right they are.
 #include <ebb/ebb.h>
-#include <ebb/engine/program/rewriter.h>
+#include <ebb/engine/program/passes/rewriter.h>
 #include <gtest/gtest.h>
 
 #include <optional>

@@ -1,7 +1,7 @@
 // The lanes of an elementwise row, called directly. Private to check_row.
 #pragma once
 
-#include <ebb/engine/tape/row.h>
+#include <ebb/engine/row/row.h>
 
 #include <string>
 #include <vector>

@@ -1,7 +1,7 @@
 #include <ebb/engine/check/row/program_check.h>
 
 #include <ebb/engine/program/certify.h>
-#include <ebb/engine/tape/grad.h>
+#include <ebb/engine/grad/grad.h>
 #include <ebb/engine/threads/pool.h>
 #include <fmt/format.h>
 

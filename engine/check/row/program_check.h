@@ -2,7 +2,7 @@
 #pragma once
 
 #include <ebb/engine/check/row/samples.h>
-#include <ebb/engine/program/passes.h>
+#include <ebb/engine/program/passes/passes.h>
 
 #include <span>
 #include <string>

@@ -5,7 +5,7 @@
 #include <ebb/engine/check/row/program_check.h>
 #include <ebb/engine/check/verify.h>
 #include <ebb/engine/dump/dump.h>
-#include <ebb/engine/tape/grad.h>
+#include <ebb/engine/grad/grad.h>
 #include <ebb/engine/threads/pool.h>
 #include <fmt/format.h>
 

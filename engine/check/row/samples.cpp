@@ -1,6 +1,6 @@
 #include <ebb/engine/check/row/samples.h>
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <cmath>
 #include <limits>

@@ -1,5 +1,5 @@
 #include <ebb/engine/dump/describe/flow.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <algorithm>
 

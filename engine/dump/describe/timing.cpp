@@ -3,7 +3,7 @@
 // What is measured is a call in eager mode, its recording and its output's memory with it. On a tape many elementwise
 // nodes share one loop, and a program plans its memory ahead, so the sum over the nodes is more than the whole takes.
 #include <ebb/engine/dump/graph.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -4,8 +4,8 @@
 #include <ebb/engine/dump/graph.h>
 #include <ebb/engine/dump/labels.h>
 #include <ebb/engine/lanes/fold.h>
-#include <ebb/engine/tape/cost.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/cost.h>
+#include <ebb/engine/row/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 #include <ebb/engine/lanes/elementwise_row.h>
 #include <ebb/engine/lanes/fold.h>
 #include <ebb/engine/lanes/structural_ops.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -5,7 +5,7 @@
 // number: a gradient's memory is free again, and it is read while it is near.
 #pragma once
 
-#include <ebb/engine/program/schedule.h>
+#include <ebb/engine/program/plan/schedule.h>
 
 namespace ebb {
 

@@ -1,6 +1,6 @@
-#include <ebb/engine/program/rewriter.h>
+#include <ebb/engine/program/passes/rewriter.h>
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <algorithm>
 #include <bit>

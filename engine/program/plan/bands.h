@@ -6,7 +6,7 @@
 // the whole band. Cuts and carries are those of each loop by itself, and so are the bits.
 #pragma once
 
-#include <ebb/engine/program/schedule.h>
+#include <ebb/engine/program/plan/schedule.h>
 
 #include <vector>
 

@@ -1,11 +1,11 @@
-#include <ebb/engine/program/bands.h>
-#include <ebb/engine/program/order.h>
-#include <ebb/engine/program/schedule.h>
+#include <ebb/engine/program/plan/bands.h>
+#include <ebb/engine/program/plan/order.h>
+#include <ebb/engine/program/plan/schedule.h>
 
 #include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/loop/loop.h>
 #include <ebb/engine/loop/reduction.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <algorithm>
 

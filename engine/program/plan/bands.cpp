@@ -1,4 +1,4 @@
-#include <ebb/engine/program/bands.h>
+#include <ebb/engine/program/plan/bands.h>
 
 #include <ebb/engine/loop/plan.h>
 

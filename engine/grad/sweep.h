@@ -1,7 +1,7 @@
 // What a reverse sweep keeps while it runs. Private to the tape and to grad.
 #pragma once
 
-#include <ebb/engine/tape/grad.h>
+#include <ebb/engine/grad/grad.h>
 #include <ebb/engine/tape/tape.h>
 
 namespace ebb {

@@ -1,6 +1,6 @@
-#include <ebb/engine/tape/grad.h>
-#include <ebb/engine/tape/structural.h>
-#include <ebb/engine/tape/sweep.h>
+#include <ebb/engine/grad/grad.h>
+#include <ebb/engine/row/structural.h>
+#include <ebb/engine/grad/sweep.h>
 #include <fmt/format.h>
 
 namespace ebb {

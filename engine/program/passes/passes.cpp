@@ -1,9 +1,9 @@
-#include <ebb/engine/program/passes.h>
+#include <ebb/engine/program/passes/passes.h>
 
 #include <ebb/engine/check/verify.h>
 #include <ebb/engine/dump/labels.h>
-#include <ebb/engine/program/rewriter.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/program/passes/rewriter.h>
+#include <ebb/engine/row/structural.h>
 #include <fmt/format.h>
 
 #include <algorithm>

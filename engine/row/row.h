@@ -8,7 +8,7 @@
 
 #include <ebb/engine/lanes/isa.h>
 #include <ebb/engine/lanes/symbol.h>
-#include <ebb/engine/tape/attrs.h>
+#include <ebb/engine/row/attrs.h>
 #include <ebb/engine/tape/var.h>
 
 #include <array>

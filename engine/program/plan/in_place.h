@@ -5,7 +5,7 @@
 // done that may refuse what it finds: an error must leave each State as it was.
 #pragma once
 
-#include <ebb/engine/program/schedule.h>
+#include <ebb/engine/program/plan/schedule.h>
 
 #include <vector>
 

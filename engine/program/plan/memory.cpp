@@ -1,6 +1,6 @@
-#include <ebb/engine/program/memory.h>
+#include <ebb/engine/program/plan/memory.h>
 
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/structural.h>
 
 #include <algorithm>
 #include <limits>

@@ -1,7 +1,7 @@
-#include <ebb/engine/program/in_place.h>
+#include <ebb/engine/program/plan/in_place.h>
 
 #include <ebb/engine/loop/plan.h>
-#include <ebb/engine/program/memory.h>
+#include <ebb/engine/program/plan/memory.h>
 
 #include <algorithm>
 

@@ -5,7 +5,7 @@
 // lives.
 #pragma once
 
-#include <ebb/engine/program/in_place.h>
+#include <ebb/engine/program/plan/in_place.h>
 
 #include <cstddef>
 #include <vector>

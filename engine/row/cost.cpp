@@ -1,4 +1,4 @@
-#include <ebb/engine/tape/cost.h>
+#include <ebb/engine/row/cost.h>
 
 #include <cmath>
 

@@ -1,6 +1,6 @@
 // One reverse sweep: it walks ids downwards and records the rules of what it meets.
-#include <ebb/engine/tape/structural.h>
-#include <ebb/engine/tape/sweep.h>
+#include <ebb/engine/row/structural.h>
+#include <ebb/engine/grad/sweep.h>
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,7 +1,7 @@
-#include <ebb/engine/program/order.h>
+#include <ebb/engine/program/plan/order.h>
 
-#include <ebb/engine/program/bands.h>
-#include <ebb/engine/program/in_place.h>
+#include <ebb/engine/program/plan/bands.h>
+#include <ebb/engine/program/plan/in_place.h>
 
 #include <algorithm>
 

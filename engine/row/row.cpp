@@ -1,6 +1,6 @@
 #include <ebb/engine/error.h>
-#include <ebb/engine/tape/row.h>
-#include <ebb/engine/tape/structural.h>
+#include <ebb/engine/row/row.h>
+#include <ebb/engine/row/structural.h>
 #include <ebb/engine/tape/tape.h>
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
 #include <ebb/engine/error.h>
-#include <ebb/engine/tape/attrs.h>
+#include <ebb/engine/row/attrs.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
