@@ -2,15 +2,15 @@
 // libtorch.
 //
 // Ebb is measured as a user calls it: matmul on a tape, recorded, computed and rewound. Each result is checked against
-// a product in double first. Ebb and its peer take turns within one process; a time is the best of its rounds, which
-// neighbours on the machine disturb least, and a ratio above 1 means that Ebb is faster.
+// a product in double first. Ebb and its peer take turns within one process (peers/timing.h); times are medians of the
+// rounds, and a ratio above 1 means that Ebb is faster.
 #include <ebb/ebb.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <random>
@@ -18,13 +18,14 @@
 #include <vector>
 
 #include "bench/peers/gemm.h"
+#include "bench/peers/timing.h"
 
 namespace ebb::bench {
 namespace {
 
 struct Options {
   std::vector<int> threads{1, 2};
-  int rounds = 100;
+  int rounds = 9;
 };
 
 std::vector<float> random_values(std::int64_t n, unsigned seed) {
@@ -53,25 +54,8 @@ double error_of(const Product& p, const std::vector<float>& a, const std::vector
   return worst;
 }
 
-double seconds(const std::function<void()>& f, int times) {
-  const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < times; ++i) f();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / times;
-}
-
-// Times of Ebb and of the peer, in seconds.
-std::pair<double, double> compare(const std::function<void()>& ebb, const std::function<void()>& peer, int rounds) {
-  const int times = std::clamp(static_cast<int>(2e-4 / std::max(seconds(peer, 3), 1e-7)), 1, 2000);
-  std::pair best{1e9, 1e9};
-  for (int i = 0; i < rounds; ++i) {
-    best.first = std::min(best.first, seconds(ebb, times));
-    best.second = std::min(best.second, seconds(peer, times));
-  }
-  return best;
-}
-
-// One line of a table; returns the ratio.
-double row(const Product& p, const std::string& peer_name, int threads, int rounds) {
+// One line of a table, and a cell of the bar.
+void row(const Product& p, const std::string& peer_name, int threads, int rounds, Bar& bar) {
   const auto a = random_values(p.batch * p.m * p.k, 1);
   const auto b = random_values(p.batch * p.k * p.n, 2);
   std::vector<float> out(static_cast<std::size_t>(p.batch * p.m * p.n));
@@ -103,21 +87,28 @@ double row(const Product& p, const std::string& peer_name, int threads, int roun
   tape.rewind(mark);
   if (error > bound) throw std::runtime_error(fmt::format("a product is wrong by {:.1e} of |a| @ |b|", error));
 
-  const auto [mine, theirs] = compare(ebb, peer, rounds);
+  std::vector<double> my_times, their_times;
+  for (int i = 0; i < rounds; ++i) {
+    my_times.push_back(sample(ebb));
+    their_times.push_back(sample(peer));
+  }
+  const double mine = median(my_times);
+  const double theirs = median(their_times);
+  const double ratio = median_ratio(their_times, my_times);
   const double flops = 2.0 * static_cast<double>(p.batch * p.m * p.n * p.k);
   const std::string what = p.batch == 1 ? fmt::format("[{}, {}] @ [{}, {}]", p.m, p.k, p.k, p.n)
                                         : fmt::format("{} x [{}, {}] @ [{}, {}]", p.batch, p.m, p.k, p.k, p.n);
   fmt::print("| {:30} | {:7} | {:9.1f} | {:8.1f} | {:8} | {:9.1f} | {:5.2f} |\n", what, threads, mine * 1e6,
-             flops / mine * 1e-9, peer_name, theirs * 1e6, theirs / mine);
+             flops / mine * 1e-9, peer_name, theirs * 1e6, ratio);
   std::fflush(stdout);
-  return theirs / mine;
+  bar.add(fmt::format("{} on {}", what, threads), ratio);
 }
 
 int run(int argc, char** argv) {
   CLI::App app("Matrix products against OpenBLAS and libtorch");
   Options options;
   app.add_option("--threads", options.threads, "numbers of threads")->delimiter(',');
-  app.add_option("--rounds", options.rounds, "rounds, of which the best is taken");
+  app.add_option("--rounds", options.rounds, "rounds, of which medians are taken");
   CLI11_PARSE(app, argc, argv);
 
   const std::vector<Product> square{{1, 64, 64, 64},       {1, 96, 96, 96},      {1, 128, 128, 128}, {1, 192, 192, 192},
@@ -126,17 +117,22 @@ int run(int argc, char** argv) {
   const std::vector<Product> batched{{1000, 4, 4, 4},  {1000, 8, 8, 8},   {256, 16, 16, 16},
                                      {64, 32, 64, 32}, {64, 64, 64, 64},  {96, 20, 32, 20},
                                      {512, 1, 64, 64}, {100, 10, 10, 10}, {8, 128, 64, 128}};
+  Bar products, batches;
+
   for (const int threads : options.threads) {
     fmt::print(
         "\n| product                        | threads |  Ebb (us) | GFlop/s  | peer     | peer (us) | ratio |\n"
         "|--------------------------------|---------|-----------|----------|----------|-----------|-------|\n");
-    for (const Product& p : square) row(p, "OpenBLAS", threads, options.rounds);
+    for (const Product& p : square) row(p, "OpenBLAS", threads, options.rounds, products);
 #if EBB_BENCH_LIBTORCH
-    for (const Product& p : batched) row(p, "libtorch", threads, options.rounds);
+    for (const Product& p : batched) row(p, "libtorch", threads, options.rounds, batches);
 #else
-    for (const Product& p : batched) row(p, "OpenBLAS", threads, options.rounds);
+    for (const Product& p : batched) row(p, "OpenBLAS", threads, options.rounds, batches);
 #endif
   }
+  std::puts("");
+  products.print("one product, of OpenBLAS's speed", 0.95, 0.95);
+  batches.print("a batch, of its peer's speed", 1, 1);
   return 0;
 }
 

@@ -31,10 +31,14 @@ class Chunked {
   const T& operator[](std::size_t i) const { return chunks_[i / kChunk][i % kChunk]; }
   T& back() { return (*this)[size_ - 1]; }
 
-  T& push_back(T value) {
+  T& push_back(const T& value) { return emplace_back(value); }
+  T& push_back(T&& value) { return emplace_back(std::move(value)); }
+
+  template <class... Args>
+  T& emplace_back(Args&&... args) {
     reserve(size_ + 1);
     T* place = &chunks_[size_ / kChunk][size_ % kChunk];
-    std::construct_at(place, std::move(value));
+    std::construct_at(place, std::forward<Args>(args)...);
     ++size_;
     return *place;
   }

@@ -18,7 +18,7 @@ class Tape;
 
 struct Slot {
   std::atomic<Tape*> tape{nullptr};
-  std::atomic<std::uint64_t> generation{0};
+  std::uint64_t first_generation = 0;  // of its tape: past all those of the tapes before
 };
 
 class SlotTable {
@@ -39,10 +39,10 @@ class SlotTable {
     (*this)[index].tape.store(tape, std::memory_order_release);
     return index;
   }
-  void give_back(std::uint32_t index) {
+  void give_back(std::uint32_t index, std::uint64_t last_generation) {
     const std::lock_guard lock(mutex_);
     (*this)[index].tape.store(nullptr, std::memory_order_release);
-    (*this)[index].generation.fetch_add(1, std::memory_order_release);
+    (*this)[index].first_generation = last_generation + 1;
     free_.push_back(index);
   }
   Slot& operator[](std::uint32_t index) {

@@ -170,7 +170,7 @@ void Tape::rewind(const Mark& mark) {
   next_state_ = 0;
   std::erase_if(hooks_, [&](const HookEntry& hook) { return hook.node >= mark.nodes; });
   cut(mark);
-  generation_ = slots()[slot_].generation.fetch_add(1, std::memory_order_acq_rel) + 1;
+  ++generation_;
 }
 
 void Tape::rewind_unless_gone(const Mark& mark) noexcept {

@@ -23,13 +23,13 @@ constexpr std::size_t kSharingWindow = 512;  // nodes of one node's rules that l
 Tape::Tape(Mode mode)
     : mode_(mode),
       slot_(slots().take(this)),
-      first_generation_(slots()[slot_].generation.load()),
+      first_generation_(slots()[slot_].first_generation),
       generation_(first_generation_),
       thread_(std::this_thread::get_id()) {
   scopes_.push_back(Scope{});
 }
 
-Tape::~Tape() { slots().give_back(slot_); }
+Tape::~Tape() { slots().give_back(slot_, generation_); }
 
 NodeId Tape::resolve(const Var& var) const {
   if (var.slot_ != slot_ || var.node_ >= nodes_.size() || nodes_[var.node_].birth != var.generation_) {
@@ -61,7 +61,7 @@ void Tape::check_thread() const {
 
 // --- recording -------------------------------------------------------------------------------------------------------
 
-NodeId Tape::append(Node node, std::span<const NodeId> inputs, std::span<const Attr> attrs) {
+NodeId Tape::append(Node&& node, std::span<const NodeId> inputs, std::span<const Attr> attrs) {
   if (nodes_.size() >= kNoNode) throw UsageError("tape: more than 4294967294 nodes");
   if (refusal_) refusal_.reset();
   node.first_input = static_cast<std::uint32_t>(edges_.size());

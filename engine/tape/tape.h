@@ -245,7 +245,7 @@ class Tape {
   NodeId resolve(const Var& var) const;  // throws if stale
   [[noreturn]] void fail_stale(const Var& var) const;
   void check_thread() const;
-  NodeId append(Node node, std::span<const NodeId> inputs, std::span<const Attr> attrs);
+  NodeId append(Node&& node, std::span<const NodeId> inputs, std::span<const Attr> attrs);
   Var record_or_cut(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs, Tensor* known);
   Var record_checked(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs, Tensor* known);
   void note_refusal(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs,

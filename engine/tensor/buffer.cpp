@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <mutex>
+#include <thread>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define EBB_ASAN 1
@@ -60,6 +62,18 @@ void unpoison([[maybe_unused]] Header* header) {
 #endif
 }
 
+// Held for a few instructions, many times a step: a mutex costs more than what it would guard.
+class SpinLock {
+ public:
+  void lock() {
+    while (held_.test_and_set(std::memory_order_acquire)) std::this_thread::yield();
+  }
+  void unlock() { held_.clear(std::memory_order_release); }
+
+ private:
+  std::atomic_flag held_;
+};
+
 class Cache {
  public:
   void* allocate(std::size_t bytes) {
@@ -80,23 +94,23 @@ class Cache {
     Header* header = static_cast<Header*>(block) - 1;
     live_.fetch_sub(header->requested, std::memory_order_relaxed);
     poison(header);
-    cached_.fetch_add(header->capacity, std::memory_order_relaxed);
     List& list = lists_[static_cast<std::size_t>(header->size_class)];
-    const std::lock_guard lock(list.mutex);
+    const std::lock_guard guard(list.lock);
     header->next = list.head;
     list.head = header;
+    ++list.count;
   }
 
   void release() {
     for (List& list : lists_) {
       Header* header = nullptr;
       {
-        const std::lock_guard lock(list.mutex);
+        const std::lock_guard guard(list.lock);
         header = std::exchange(list.head, nullptr);
+        list.count = 0;
       }
       while (header) {
         Header* next = header->next;
-        cached_.fetch_sub(header->capacity, std::memory_order_relaxed);
         unpoison(header);
         if (header->mapped) {
           munmap(header->base, header->mapped);
@@ -108,22 +122,31 @@ class Cache {
     }
   }
 
-  MemoryReport report() const { return {live_.load(), peak_.load(), cached_.load(), system_.load()}; }
+  MemoryReport report() {
+    std::size_t cached = 0;
+    for (int c = 0; c < kClasses; ++c) {
+      List& list = lists_[static_cast<std::size_t>(c)];
+      const std::lock_guard guard(list.lock);
+      cached += list.count * capacity_of(c);
+    }
+    return {live_.load(), peak_.load(), cached, system_.load()};
+  }
   void reset_peak() { peak_.store(live_.load()); }
 
  private:
   struct List {
-    std::mutex mutex;
+    SpinLock lock;
     Header* head = nullptr;
+    std::size_t count = 0;
   };
 
   Header* take(int c) {
     List& list = lists_[static_cast<std::size_t>(c)];
-    const std::lock_guard lock(list.mutex);
+    const std::lock_guard guard(list.lock);
     Header* header = list.head;
     if (header) {
       list.head = header->next;
-      cached_.fetch_sub(header->capacity, std::memory_order_relaxed);
+      --list.count;
     }
     return header;
   }
@@ -151,7 +174,7 @@ class Cache {
   }
 
   std::array<List, kClasses> lists_;
-  std::atomic<std::size_t> live_{0}, peak_{0}, cached_{0}, system_{0}, turn_{0};
+  std::atomic<std::size_t> live_{0}, peak_{0}, system_{0}, turn_{0};
 };
 
 Cache& cache() {

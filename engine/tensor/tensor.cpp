@@ -13,10 +13,7 @@ namespace ebb {
 
 Tensor Tensor::empty(const Shape& shape, DType dtype) {
   Tensor tensor(shape, dtype, Buffer());
-  if (shape.numel() > std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(size_of(dtype))) {
-    throw ShapeError(fmt::format("tensor: {} holds more than 2^63 - 1 bytes", describe(tensor)));
-  }
-  tensor.buffer_ = Buffer(tensor.bytes());
+  tensor.result_raw();
   return tensor;
 }
 
@@ -44,7 +41,14 @@ template Tensor Tensor::from(const Shape&, std::span<const std::int64_t>);
 template Tensor Tensor::from(const Shape&, std::span<const bool>);
 
 std::byte* Tensor::result_raw() {
-  if (!has_buffer()) *this = empty(shape_, dtype_);
+  if (!has_buffer()) {
+    const std::int64_t size = static_cast<std::int64_t>(size_of(dtype_));
+    const std::int64_t elements = numel();
+    if (elements > std::numeric_limits<std::int64_t>::max() / size) {
+      throw ShapeError(fmt::format("tensor: {} holds more than 2^63 - 1 bytes", describe(*this)));
+    }
+    buffer_ = Buffer(static_cast<std::size_t>(elements * size));
+  }
   return buffer_.data();
 }
 

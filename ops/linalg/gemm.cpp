@@ -16,8 +16,8 @@
 namespace ebb::gemm {
 namespace {
 
-constexpr std::int64_t kTileRows = 384;
-constexpr std::int64_t kTileGrain = 48;        // rows: kernels take 2, 4, 6, 8, 12, 16 or 24 together
+constexpr std::int64_t kTileRows = 96;
+constexpr std::int64_t kTileGrain = 24;        // rows: kernels take 2, 4, 6, 8, 12 or 24 together
 constexpr std::int64_t kTileWork = 2'000'000;  // multiplications: twice what a BLAS calls small
 constexpr std::int64_t kMaxTiles = 16;
 constexpr std::int64_t kTiny = 1024;              // multiplications below which a call costs more than they do
@@ -100,13 +100,13 @@ void tiny(const Product& p, const T* a, const T* b, T* out) {
 
 template <class T>
 void run_any(const Product& p, const Batch& batch, const T* a, const T* b, T* out) {
-  // Once: the BLAS would otherwise start threads under ours. The setting is the process's.
-  static const bool single = (openblas_set_num_threads(1), true);
-  static_cast<void>(single);
+  // The BLAS would otherwise start threads under ours. The setting is the process's, and others may have changed it.
+  if (openblas_get_num_threads() != 1) openblas_set_num_threads(1);
   const std::int64_t work = p.m * p.n * p.k;
-  const std::int64_t tiles = std::clamp<std::int64_t>(std::min(p.m / kTileRows, work / kTileWork), 1, kMaxTiles);
+  const std::int64_t most = std::min({p.m / kTileRows, work / kTileWork, kMaxTiles});
+  const std::int64_t tiles = most < 2 ? 1 : most / 2 * 2;  // even, for two threads to share them
   const auto bound = [&](std::int64_t tile) {
-    return tile == tiles ? p.m : p.m * tile / tiles / kTileGrain * kTileGrain;
+    return tile == tiles ? p.m : (p.m * tile / tiles + kTileGrain / 2) / kTileGrain * kTileGrain;
   };
   const std::int64_t group = std::max<std::int64_t>(1, kThreadWork / std::max<std::int64_t>(work / tiles, 1));
   const std::int64_t units = batch.count * tiles;
