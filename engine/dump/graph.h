@@ -106,6 +106,7 @@ struct GraphNode {
   std::string name;                        // its first name in full; empty if it bears none
   std::vector<std::string> names;          // all of them
   std::string formula;                     // what it is computed by: `x - mu`; empty for a leaf
+  lane::Symbol spelled;                    // the same as a tree; the number of a name is its node, below 0 for none
   std::optional<lane::Symbol> expression;  // elementwise: what the row computes from its inputs a, b, c: `a - b`
   std::optional<GraphFold> fold;           // reduction: its steps
   std::vector<std::int64_t> map;  // movement of few elements: where each comes from, counted through all inputs
@@ -133,6 +134,7 @@ struct GraphNode {
   std::vector<GraphSentence> why;                // it has this shape, and several ways to go
   std::string derivative;                        // that made it, of a contribution: `∂xhat/∂xmu = ivar`
   std::string message;                           // of the error, if it failed
+  bool reads_repeat = false;                     // an input is shown in the place of another: its numbers are not those
   std::size_t repeats = 1;                       // how many equal ones in a row it is shown for
   std::size_t stands_for = 1;                    // how many nodes; of a scope drawn as one, those inside
   std::vector<GraphOutput> outputs;              // of a scope drawn as one node, whose id is that of its last node

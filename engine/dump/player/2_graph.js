@@ -20,6 +20,8 @@ function label(id) {
   return node.name || `%${id}`;
 }
 
+// " × 12" of what is shown once of twelve.
+const times = ({ repeats }) => (repeats > 1 ? ` × ${repeats}` : "");
 const isLiteral = (id) => nodes.get(id)?.role === "constant";
 const shapeText = (shape) => `[${shape.join(", ")}]`;
 const sizeOf = (shape) => shape.reduce((n, size) => n * size, 1);

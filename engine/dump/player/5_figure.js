@@ -155,7 +155,7 @@ function drawScopes(layer) {
     addPiece(layer, [x0, y0, x1, y1], () => {
       const group = make("g");
       make("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, rx: 10, class: "frame" }, group);
-      make("text", { x: x0 + 10, y: y0 + 15, class: "frame-name" }, group, graph.scopes[i].name);
+      make("text", { x: x0 + 10, y: y0 + 15, class: "frame-name" }, group, graph.scopes[i].name + times(graph.scopes[i]));
       return group;
     });
   }
