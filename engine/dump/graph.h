@@ -266,8 +266,8 @@ std::string write_markdown(const Graph& graph, const DumpOptions& options);
 std::string write_json(const Graph& graph, const DumpOptions& options);
 std::string write_html(const Graph& graph, const DumpOptions& options);
 
-/// The text with what a table or a label cannot hold made visible: newlines and other control characters, and bytes
-/// that are not UTF-8, as `\n`, `\x07`.
+/// The text with what a table or a label cannot hold made visible: newlines and other control characters, marks that
+/// turn the order of letters around, and bytes that are not UTF-8, as `\n`, `\x07`, `\u202e`.
 std::string printable(std::string_view text);
 
 /// Made printable, and cut off after so many columns.
@@ -276,7 +276,11 @@ std::string shortened(std::string_view text, std::size_t longest);
 /// The length of the UTF-8 sequence at the start of a text that is not empty, or 0 if it is none.
 std::size_t utf8_sequence(std::string_view text);
 
-/// How many columns a terminal needs for UTF-8 text, at one per letter.
+/// The number of the code point that such a sequence is.
+std::uint32_t code_point(std::string_view sequence);
+
+/// How many columns a terminal needs for UTF-8 text: two for a wide letter, none for an accent that joins the one
+/// before.
 std::size_t columns(std::string_view text);
 
 }  // namespace ebb

@@ -47,7 +47,8 @@ function pretty(text) {
 const cotangentNames = new Set(graph.nodes.filter((n) => n.sweep > 0 || n.role === "seed").flatMap((n) => n.names || (n.name ? [n.name] : [])));
 
 // A formula whose cotangents are marked.
-function formulaElement(text, tag = "code") {
+function formulaElement(whole, tag = "code") {
+  const text = visible(whole);
   const out = element(tag, { class: "formula" });
   for (const part of pretty(text).split(/([A-Za-z_][\w.#']*)/)) {
     if (cotangentNames.has(part)) out.append(element("span", { class: "cotangent", text: part }));
@@ -197,7 +198,7 @@ function editor(id, k, of, place) {
   return input;
 }
 
-const nameElement = (text, backward) => element("span", { class: backward ? "name cotangent" : "name", text });
+const nameElement = (text, backward) => element("span", { class: backward ? "name cotangent" : "name", text: visible(text) });
 
 function matrixOf(id, text = label(id), backward = false) {
   const node = nodes.get(id);

@@ -207,7 +207,7 @@ function otherTheme() {
 function ticks() {
   if (frames.length > 48 || !frames.some((frame) => frame.label)) return;
   frames.forEach((frame, i) => {
-    const tick = element("span", { class: `tick ${frame.kind}`, "data-at": i, text: frame.kind === "given" ? "·" : frame.label });
+    const tick = element("span", { class: `tick ${frame.kind}`, "data-at": i, text: frame.kind === "given" ? "·" : cut(visible(frame.label), 6) });
     tick.style.left = `${(100 * i) / Math.max(1, frames.length - 1)}%`;
     $("ticks").append(tick);
   });
