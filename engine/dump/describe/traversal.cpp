@@ -295,8 +295,8 @@ void Traversal::failed() {
   if (!refusal || options_.to || !options_.outputs.empty()) return;
   GraphNode out;
   out.id = static_cast<NodeId>(tape_.size());
-  out.op = refusal->row->name;
-  out.kind = refusal->row->kind;
+  out.op = refusal->row ? refusal->row->name : "value";
+  if (refusal->row) out.kind = refusal->row->kind;
   out.role = Role::failed;
   out.presence = Presence::traced;
   out.message = refusal->message;
@@ -321,7 +321,8 @@ void Traversal::failed() {
     }
     out.inputs.push_back(input.id);
   }
-  out.spelled = detail::call_of(*refusal->row, operands, refusal->attrs);
+  out.spelled = refusal->row ? detail::call_of(*refusal->row, operands, refusal->attrs)
+                             : lane::Symbol::call(out.op, std::move(operands));
   out.formula = out.spelled.text();
   ++graph_.scopes[out.scope].nodes;
   graph_.nodes.push_back(std::move(out));
