@@ -21,7 +21,7 @@ function label(id) {
 }
 
 // What a name may hold that would break a line or turn the letters around it, as an escape.
-function visible(text) {
+function visible(text = "") {
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g, (sign) =>
     ({ "\n": "\\n", "\t": "\\t" })[sign] || `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
