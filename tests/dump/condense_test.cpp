@@ -110,8 +110,8 @@ TEST(Condense, FormulasNameWhatIsShown) {
   }
   // The way forward leaves the block at its end, and the way back enters it there: %2 is shown for what sin has read,
   // %14 is what the rule of sin gives.
-  EXPECT_EQ(formulas, (std::vector<std::string>{"%1 = exp(x)", "%2 = tanh(%1)", "%11 = sin(%2)",
-                                                "%14 = dy * cos(%2)", "%34 = %14 * (1 - %2 * %2)", "dx = %34 * %1"}));
+  EXPECT_EQ(formulas, (std::vector<std::string>{"%1 = exp(x)", "%2 = tanh(%1)", "%11 = sin(%2)", "%14 = dy * cos(%2)",
+                                                "%34 = %14 * (1 - %2 * %2)", "dx = %34 * %1"}));
   EXPECT_EQ(from_repeats, (std::vector<std::string>{"%11", "%34"}));
   const GraphNode& end = graph.nodes[graph.index_of(2)];
   ASSERT_EQ(end.gradients.size(), 1u);

@@ -104,15 +104,15 @@ TEST(Formats, ColumnsAreThoseOfATerminal) {
   EXPECT_EQ(columns(""), 0u);
   EXPECT_EQ(columns("dx"), 2u);
   EXPECT_EQ(columns("\u03b3\u00b7x"), 3u);
-  EXPECT_EQ(columns("x\u0302"), 1u);                       // combining: a circumflex,
-  EXPECT_EQ(columns("x\u20d7"), 1u);                       // an arrow above,
-  EXPECT_EQ(columns("\u05e9\u05b8\u05dc"), 2u);            // a Hebrew vowel,
-  EXPECT_EQ(columns("\u0e17\u0e35\u0e48"), 1u);            // a Thai vowel and tone
-  EXPECT_EQ(columns("\u6279\u91cf"), 4u);                  // wide: Han,
-  EXPECT_EQ(columns("\uff38\u3042\ud55c"), 6u);            // full-width, Hiragana, Hangul,
-  EXPECT_EQ(columns("\U0001f642\u2705"), 4u);              // emoji
-  EXPECT_EQ(columns("\uff71"), 1u);                        // half-width Katakana
-  EXPECT_EQ(columns("\xff\xfe"), 2u);                      // not UTF-8
+  EXPECT_EQ(columns("x\u0302"), 1u);             // combining: a circumflex,
+  EXPECT_EQ(columns("x\u20d7"), 1u);             // an arrow above,
+  EXPECT_EQ(columns("\u05e9\u05b8\u05dc"), 2u);  // a Hebrew vowel,
+  EXPECT_EQ(columns("\u0e17\u0e35\u0e48"), 1u);  // a Thai vowel and tone
+  EXPECT_EQ(columns("\u6279\u91cf"), 4u);        // wide: Han,
+  EXPECT_EQ(columns("\uff38\u3042\ud55c"), 6u);  // full-width, Hiragana, Hangul,
+  EXPECT_EQ(columns("\U0001f642\u2705"), 4u);    // emoji
+  EXPECT_EQ(columns("\uff71"), 1u);              // half-width Katakana
+  EXPECT_EQ(columns("\xff\xfe"), 2u);            // not UTF-8
   EXPECT_EQ(shortened("\u6279\u91cf\u6b63", 4), "\u6279\u91cf...");
   EXPECT_EQ(shortened("\u6279\u91cf\u6b63", 3), "\u6279...");
   EXPECT_EQ(shortened("abx\u0302y", 3), "abx\u0302...");

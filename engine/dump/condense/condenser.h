@@ -102,9 +102,9 @@ class Condenser {
   // What replace() does. By index of a node: the one that is shown in its place, or kNoNode; and which copy it is in.
   std::vector<NodeId> shown_as_;
   std::vector<Copy> copies_;
-  std::vector<std::size_t> last_;      // of a node in a copy: the one in its place in the last copy
-  std::map<NodeId, NodeId> entries_;   // what the first copy reads of another, and what the last one reads there
-  std::map<NodeId, GraphNode> groups_;                      // new nodes, each in the place of the old one with its id
+  std::vector<std::size_t> last_;       // of a node in a copy: the one in its place in the last copy
+  std::map<NodeId, NodeId> entries_;    // what the first copy reads of another, and what the last one reads there
+  std::map<NodeId, GraphNode> groups_;  // new nodes, each in the place of the old one with its id
   std::map<std::pair<NodeId, NodeId>, std::size_t> slots_;  // of a new node and what it reads: as which input
   std::vector<bool> keep_alias_;
 };

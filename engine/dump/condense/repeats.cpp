@@ -17,7 +17,7 @@ const lane::Symbol* name_in(const lane::Symbol& formula, NodeId id) {
   return nullptr;
 }
 
-}
+}  // namespace
 
 void Condenser::fold_repeats() {
   const std::size_t deepest = level_.empty() ? 0 : *std::ranges::max_element(level_);

@@ -312,9 +312,9 @@ void Traversal::failed() {
       continue;
     }
     const bool known = input.id < tape_.size();
-    operands.push_back(known ? lane::Symbol::name(labels_.label(input.id), input.id)
-                             : lane::Symbol::name(input.id == kNoNode ? "?" : fmt::format("%{}", input.id),
-                                                  detail::kNoNumber));
+    operands.push_back(
+        known ? lane::Symbol::name(labels_.label(input.id), input.id)
+              : lane::Symbol::name(input.id == kNoNode ? "?" : fmt::format("%{}", input.id), detail::kNoNumber));
     if (!known || !shown_[input.id]) continue;
     if (!labels_.is_literal(input.id)) {
       graph_.edges.push_back({input.id, out.id, out.inputs.size(), kNoIndex, out.sweep != 0, false, {}});

@@ -23,7 +23,8 @@ function label(id) {
 // What a name may hold that would break a line or turn the letters around it, as an escape.
 function visible(text = "") {
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g, (sign) =>
-    ({ "\n": "\\n", "\t": "\\t" })[sign] || `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
+    ({ "\n": "\\n", "\t": "\\t" })[sign] ||
+    (sign < "\x80" ? `\\x${sign.charCodeAt(0).toString(16).padStart(2, "0")}` : `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`));
 }
 
 // " × 12" of what is shown once of twelve.

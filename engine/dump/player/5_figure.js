@@ -139,7 +139,7 @@ function drawBadge(step, parent) {
   const font = "600 13px var(--sans)";
   const text = fitting(step, font, 90);
   const width = Math.max(24, widthOf(text, font) + 14);
-  make("rect", { x: -10, y: -10, width, height: 24, rx: 12, class: "badge" }, parent);
+  make("path", { d: `M2,-10H${width - 22}a12,12 0 0 1 0,24H2a12,12 0 0 1 0,-24z`, class: "badge" }, parent);
   make("text", { x: width / 2 - 10, y: 6.5, class: "badge-text" }, parent, text);
 }
 

@@ -179,16 +179,27 @@ function editor(id, k, of, place) {
     const decimals = input.closest("figure").dataset.decimals;
     input.value = short(values.get(id)[k], decimals === "" ? null : Number(decimals));
   };
-  input.addEventListener("blur", show);
+  // What is no number stays to be mended; whoever leaves it finds the number that was there.
+  const read = () => {
+    const text = input.value.trim().replace("−", "-");
+    const x = text === "" ? NaN : Number(text);
+    input.toggleAttribute("aria-invalid", Number.isNaN(x));
+    if (Number.isNaN(x)) {
+      document.getElementById("announcement").textContent =
+        `“${input.value}” is no number: ${input.getAttribute("aria-label")} stays as it was.`;
+    }
+    return x;
+  };
+  input.addEventListener("blur", () => {
+    show();
+    input.removeAttribute("aria-invalid");
+  });
   input.addEventListener("change", () => {
-    const x = Number(input.value.trim().replace("−", "-"));
-    const bad = input.value.trim() === "" || Number.isNaN(x);
-    input.toggleAttribute("aria-invalid", bad);
-    if (bad) return;
-    edit(id, k, x);
+    const x = read();
+    if (!Number.isNaN(x)) edit(id, k, x);
   });
   input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") input.blur();
+    if (event.key === "Enter" && !Number.isNaN(read())) input.blur();
     if (event.key === "Escape") {
       show();
       input.blur();
