@@ -49,7 +49,10 @@ inline void add_output(CLI::App& app, std::string& output) {
 }
 
 inline void add_seed(CLI::App& app, std::uint64_t& seed) {
-  app.add_option("--seed", seed, "Of the numbers")->check(CLI::NonNegativeNumber)->capture_default_str();
+  const auto negative = [](const std::string& text) {
+    return text.starts_with('-') ? fmt::format("{} is negative; a seed is 0 or more", text) : std::string();
+  };
+  app.add_option("--seed", seed, "Of the numbers")->check(negative)->capture_default_str();
 }
 
 /// Into the file, or to standard output, in colours where that is a terminal.
