@@ -349,6 +349,9 @@ Var index_select(const Operand& x, const Operand& index, int axis) {
   const int at = call.axis(axis);
   const Shape from = x.var().shape();
   const Shape places = index.var().shape();
+  if (from.rank() - 1 + places.rank() > kMaxRank) {
+    call.fail_shape(fmt::format("the result would have more than {} axes", kMaxRank));
+  }
   Shape list, rows, out;
   for (int i = 0; i < from.rank(); ++i) {
     list.push_back(i == at ? places.numel() : 1);
@@ -358,16 +361,33 @@ Var index_select(const Operand& x, const Operand& index, int axis) {
       for (const std::int64_t size : places) out.push_back(size);
     }
   }
-  return reshape(gather(x, broadcast_to(reshape(index, list), rows), at), out);
+  // An index that is out of range is found when half of this is recorded.
+  return detail::all_or_nothing(x.tape(),
+                                [&] { return reshape(gather(x, broadcast_to(reshape(index, list), rows), at), out); });
 }
 
 Var one_hot(const Operand& labels, std::int64_t classes, DType dtype) {
   Tape& tape = labels.tape();
   const auto scope = tape.scope("one_hot", labels.where());
-  const std::int64_t n = labels.var().numel();
-  const Var zeros = broadcast_to(tape.constant(0, dtype), Shape{n, classes});
-  const Var ones = broadcast_to(tape.constant(1, dtype), Shape{n, 1});
-  return scatter_add(zeros, reshape(labels, {n, 1}), ones, 1);
+  static constexpr Row kOneHot = composition("one_hot");
+  const Arguments call(kOneHot, {labels});
+  call.require_dtype(0, DType::i64);
+  if (classes < 0) call.fail_usage(fmt::format("the number of classes must not be negative, it is {}", classes));
+  if (dtype == DType::boolean) {
+    call.fail_dtype("does not give bool", "Compare instead: equal(unsqueeze(labels, -1), iota(tape, classes)).");
+  }
+  Shape out = call.shape(0);
+  if (out.rank() == kMaxRank) call.fail_shape(fmt::format("the result would have more than {} axes", kMaxRank));
+  const std::int64_t n = out.numel();
+  axis_size(call, n, classes, 0);
+  out.push_back(classes);
+  // A label that is out of range is found when half of this is recorded.
+  return detail::all_or_nothing(tape, [&] {
+    const Var zeros = broadcast_to(tape.constant(0, dtype), Shape{n, classes});
+    const Var ones = broadcast_to(tape.constant(1, dtype), Shape{n, 1});
+    const Var rows = scatter_add(zeros, reshape(labels, {n, 1}), ones, 1);
+    return out.rank() == 2 ? rows : reshape(rows, out);
+  });
 }
 
 std::span<const Row* const> gather_rows() {
