@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstring>
 #include <limits>
 
 namespace ebb {
@@ -226,16 +227,17 @@ void gather_kernel(KernelCall& call) {
 
 void scatter_add_kernel(KernelCall& call) {
   const Lanes lanes = lanes_of(call);
-  if (call.in[0]->shape() == call.out.shape()) {
-    call.out = call.in[0]->clone();
-  } else {
-    run_broadcast({call.in[0]->raw(), &call.in[0]->shape()}, call.out);
+  const Tensor& x = *call.in[0];
+  if (x.shape() != call.out.shape()) {
+    run_broadcast({x.raw(), &x.shape()}, call.out);
+  } else if (std::byte* const to = call.out.result_raw(); to != x.raw()) {
+    std::memcpy(to, x.raw(), x.bytes());
   }
   const Layout to(call.out, call.out.shape(), lanes);
   const Layout from(*call.in[2], call.call.shape(2), lanes);
   with_type(call.out.dtype(), [&]<class T>(std::type_identity<T>) {
     if constexpr (!std::is_same_v<T, bool>) {
-      T* const out = call.out.mutable_data<T>().data();
+      T* const out = call.allocate<T>();
       const T* const src = call.data<T>(2);
       for_each(lanes, call, Order::inside, [&](std::int64_t outer) {
         return [&, a = src + from.outer(outer), b = out + to.outer(outer)](std::int64_t k, std::int64_t i,
@@ -313,6 +315,7 @@ const Row kScatterAdd{
             [](const Vjp& g) { return gather(g.ct, g.in[1], static_cast<int>(g.attrs.integer("axis"))); }},
     .kernel = scatter_add_kernel,
     .reads_broadcast = true,
+    .over_first = true,
     .ulp = 4,
     .facts = {.linear = 5},
     .examples =
