@@ -125,22 +125,30 @@ void compiler_panes(const Tape& staged, const Batch& batch, bool fused_kernel, s
   if (!fused_kernel) beside.columns.push_back(fused_rows(staged));
   beside.columns.push_back(loops_beside(staged, step.program()));
   panes.push_back(std::move(beside));
-  panes.push_back({.title = "To the closed form",
-                   .note =
-                       "How the compiler's rules simplify the derived backward pass, rule by rule, and what is left "
-                       "in the end. No rule knows batch normalization. A number, as %24, holds within a pass.",
-                   .text = fmt::format("{}\nWhat is left\n\n{}", explain(step.program()).rewrites,
-                                       formulas(step.program().log().stages.back()))});
+  const Program& program = step.program();
+  const std::int64_t n = batch.x.numel() / batch.x.shape()[1];
+  panes.push_back(
+      {.title = "To the closed form",
+       .note =
+           "How the compiler's rules simplify the derived backward pass, rule by rule, and what is left in the end. "
+           "No rule knows batch normalization. A number, as %24, holds within a pass. The mean is kept as "
+           "mean_high + mean_low: what one number of its type has no digits for is in the other.",
+       .text = fmt::format("{0}\nWhat is left\n\n{1}\n"
+                           "With xmu = x - mean_high(x) - mean_low(x) and xhat = xmu * ivar, the last line is\n\n"
+                           "dx = gamma * ivar / {2} * ({2} * dout - sum(dout) - xhat * sum(dout * xhat))\n",
+                           explain(program).rewrites, formulas(program.log().stages.back()), n)});
 }
 
 DumpPane error_pane(const Arguments& arguments) {
   Tape tape;
   record(tape, draw(arguments, DType::f32), arguments.kernel);
-  DumpPane pane{.title = "Rounding errors",
-                .note =
-                    "The same numbers in 32 bits, audited: a node's own error and what has accumulated since the "
-                    "leaves, in units in the last place.",
-                .table = {{"node", "op", "own error", "its bound", "accumulated", "verdict"}}};
+  DumpPane pane{
+      .title = "Rounding errors",
+      .note =
+          "The same numbers in 32 bits, audited, in units in the last place. A node's own error is what its op "
+          "adds to exact inputs, and is measured as its bound is: of a sum, by the sum of the magnitudes. What "
+          "has accumulated since the leaves is measured by the largest element.",
+      .table = {{"node", "op", "own error", "its bound", "accumulated", "verdict"}}};
   for (const AuditEntry& entry : audit(tape).entries) {
     pane.table.push_back({entry.name, std::string(entry.op), fmt::format("{:.2f}", entry.local),
                           fmt::format("{:g}", entry.bound), fmt::format("{:.2f}", entry.accumulated),
@@ -170,7 +178,7 @@ int main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("Dumps batch normalization, forward and backward.");
   app.add_option("--shape", arguments.shape, "Of x: batch, channels, and what else there is")->capture_default_str();
-  app.add_option("--seed", arguments.seed, "Of the numbers")->capture_default_str();
+  dump_program::add_seed(app, arguments.seed);
   dump_program::add_choice(app, "--kernel", arguments.kernel, "How it is computed",
                            {{"staged", BatchNormKernel::staged}, {"fused", BatchNormKernel::fused}});
   dump_program::add_format(app, arguments.format);
@@ -179,10 +187,5 @@ int main(int argc, char** argv) {
   dump_program::add_times(app, arguments.times);
   dump_program::add_output(app, arguments.output);
   CLI11_PARSE(app, argc, argv);
-  try {
-    run(arguments);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "{}\n", error.what());
-    return 1;
-  }
+  return dump_program::run([&] { run(arguments); });
 }

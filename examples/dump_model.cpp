@@ -138,7 +138,7 @@ int main(int argc, char** argv) {
   app.add_option("--model", arguments.model, "Which one")
       ->check(CLI::IsMember({"demo", "softmax", "program"}))
       ->capture_default_str();
-  app.add_option("--seed", arguments.seed, "Of the numbers")->capture_default_str();
+  dump_program::add_seed(app, arguments.seed);
   dump_program::add_format(app, options.format);
   app.add_option("--depth", arguments.depth, "How many levels of scopes are opened; those below are one node each")
       ->check(CLI::Range(0, 1'000'000));
@@ -152,7 +152,7 @@ int main(int argc, char** argv) {
   dump_program::add_times(app, options.times);
   dump_program::add_output(app, arguments.output);
   CLI11_PARSE(app, argc, argv);
-  try {
+  return dump_program::run([&] {
     if (arguments.model == "demo") {
       demo_network(arguments);
     } else if (arguments.model == "softmax") {
@@ -160,8 +160,5 @@ int main(int argc, char** argv) {
     } else {
       compiled_program(arguments);
     }
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "{}\n", error.what());
-    return 1;
-  }
+  });
 }

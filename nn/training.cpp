@@ -24,6 +24,7 @@ Evaluating::~Evaluating() {
 
 Tensor predict(Module& module, const Tensor& x, std::int64_t batch) {
   if (x.rank() == 0 || x.numel() == 0) throw ShapeError(fmt::format("predict: {} has no rows.", describe(x)));
+  if (batch < 1) throw UsageError(fmt::format("predict: the size of a batch must be positive, got {}.", batch));
   const Evaluating evaluating(module);
   const std::int64_t n = x.shape()[0];
   Tensor all;
@@ -46,6 +47,10 @@ Tensor predict(Module& module, const Tensor& x, std::int64_t batch) {
 }
 
 double accuracy(const Tensor& scores, const Tensor& labels) {
+  if (labels.dtype() != DType::i64) {
+    throw DTypeError(
+        fmt::format("accuracy: labels must be i64, got {}. Convert them with to(DType::i64).", describe(labels)));
+  }
   if (scores.rank() != 2 || labels.rank() != 1 || scores.shape()[0] != labels.numel() || scores.numel() == 0) {
     throw ShapeError(
         fmt::format("accuracy: scores {} and labels {} do not belong together. Scores are [N, C], labels [N].",

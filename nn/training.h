@@ -25,12 +25,12 @@ class Evaluating {
 /// The module's output for all of x in evaluation mode, computed in batches; nothing of it is kept or committed.
 ///
 /// Shapes    x [N, ...] -> [N, ...].
-/// Throws    ShapeError if x has no rows, and what the module throws.
+/// Throws    ShapeError if x has no rows, UsageError unless batch is positive, and what the module throws.
 Tensor predict(Module& module, const Tensor& x, std::int64_t batch = 256);
 
 /// The share of rows whose largest score is at the label; the first of several largest counts, and NaN is never one.
 ///
-/// Throws    ShapeError unless scores are [N, C] and labels i64 [N], N and C positive.
+/// Throws    ShapeError unless scores are [N, C] and labels [N], N and C positive; DTypeError unless labels are i64.
 double accuracy(const Tensor& scores, const Tensor& labels);
 
 /// The accuracy of a module on a data set, in evaluation mode.

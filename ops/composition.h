@@ -14,6 +14,15 @@ namespace ebb {
 /// A row that is a name alone.
 constexpr Row composition(std::string_view name) { return Row{.name = name, .vjp = kNoGrad("a composition")}; }
 
+/// factor * n + more, the size of an axis. Throws the ShapeError of `call` past 2^63 - 1.
+inline std::int64_t axis_size(const Call& call, std::int64_t n, std::int64_t factor, std::int64_t more) {
+  std::int64_t size = 0;
+  if (__builtin_mul_overflow(n, factor, &size) || __builtin_add_overflow(size, more, &size)) {
+    call.fail_shape("an axis would have more than 2^63 - 1 elements");
+  }
+  return size;
+}
+
 namespace detail {
 struct ArgumentIds {
   std::array<NodeId, 4> ids{};

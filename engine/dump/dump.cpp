@@ -39,8 +39,8 @@ constexpr Writer kWriters[] = {
 const Writer& writer_of(DumpFormat format) { return *std::ranges::find(kWriters, format, &Writer::format); }
 
 [[noreturn]] void fail(const std::string& path, std::string_view reason, const Location& where) {
-  throw IoError(fmt::format("dump: cannot write {}, {}. Does the folder exist, and may it be written? ({})", path,
-                            reason, to_string(where)));
+  throw IoError(fmt::format("dump: cannot write {}, {}. Name a file in a folder that exists and may be written. ({})",
+                            path, reason, to_string(where)));
 }
 
 }  // namespace
@@ -80,21 +80,28 @@ bool shows_color(std::FILE* stream) {
   return set("NO_COLOR").empty() && !terminal.empty() && terminal != "dumb" && isatty(fileno(stream)) == 1;
 }
 
-// Into a file beside the target, then a rename: whoever reads the target never sees half a dump.
+// Into a file beside the target, then a rename: whoever reads the target never sees half a dump. A link stays one, and
+// what is no file, such as /dev/null or a pipe, is written to and not replaced.
 void write_dump(const Tape& tape, const std::string& path, const DumpOptions& options, Location where) {
+  namespace fs = std::filesystem;
   const std::string text = dump(tape, options, where);
-  const std::string beside = fmt::format("{}.{}.tmp", path, getpid());
   std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  const bool replace = !fs::exists(status) || fs::is_regular_file(status) || fs::is_directory(status);
+  fs::path target = path;
+  if (fs::exists(status)) target = fs::canonical(path, error);
+  const std::string beside = replace ? fmt::format("{}.{}.tmp", target.string(), getpid()) : path;
   errno = 0;
   std::ofstream file(beside, std::ios::binary);
   file << text;
   file.close();
+  error.clear();
   if (file) {
-    std::filesystem::rename(beside, path, error);
+    if (replace) fs::rename(beside, target, error);
     if (!error) return;
   }
   const std::string reason = error ? error.message() : std::strerror(errno);
-  std::filesystem::remove(beside, error);
+  if (replace) fs::remove(beside, error);
   fail(path, reason, where);
 }
 

@@ -106,6 +106,7 @@ struct GraphNode {
   std::string name;                        // its first name in full; empty if it bears none
   std::vector<std::string> names;          // all of them
   std::string formula;                     // what it is computed by: `x - mu`; empty for a leaf
+  lane::Symbol spelled;                    // the same as a tree; the number of a name is its node, below 0 for none
   std::optional<lane::Symbol> expression;  // elementwise: what the row computes from its inputs a, b, c: `a - b`
   std::optional<GraphFold> fold;           // reduction: its steps
   std::vector<std::int64_t> map;  // movement of few elements: where each comes from, counted through all inputs
@@ -133,6 +134,7 @@ struct GraphNode {
   std::vector<GraphSentence> why;                // it has this shape, and several ways to go
   std::string derivative;                        // that made it, of a contribution: `∂xhat/∂xmu = ivar`
   std::string message;                           // of the error, if it failed
+  bool reads_repeat = false;                     // an input is shown in the place of another: its numbers are not those
   std::size_t repeats = 1;                       // how many equal ones in a row it is shown for
   std::size_t stands_for = 1;                    // how many nodes; of a scope drawn as one, those inside
   std::vector<GraphOutput> outputs;              // of a scope drawn as one node, whose id is that of its last node
@@ -264,8 +266,8 @@ std::string write_markdown(const Graph& graph, const DumpOptions& options);
 std::string write_json(const Graph& graph, const DumpOptions& options);
 std::string write_html(const Graph& graph, const DumpOptions& options);
 
-/// The text with what a table or a label cannot hold made visible: newlines and other control characters, and bytes
-/// that are not UTF-8, as `\n`, `\x07`.
+/// The text with what a table or a label cannot hold made visible: newlines and other control characters, marks that
+/// turn the order of letters around, and bytes that are not UTF-8, as `\n`, `\x07`, `\u202e`.
 std::string printable(std::string_view text);
 
 /// Made printable, and cut off after so many columns.
@@ -274,7 +276,11 @@ std::string shortened(std::string_view text, std::size_t longest);
 /// The length of the UTF-8 sequence at the start of a text that is not empty, or 0 if it is none.
 std::size_t utf8_sequence(std::string_view text);
 
-/// How many columns a terminal needs for UTF-8 text, at one per letter.
+/// The number of the code point that such a sequence is.
+std::uint32_t code_point(std::string_view sequence);
+
+/// How many columns a terminal needs for UTF-8 text: two for a wide letter, none for an accent that joins the one
+/// before.
 std::size_t columns(std::string_view text);
 
 }  // namespace ebb

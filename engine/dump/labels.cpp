@@ -25,6 +25,14 @@ lane::Symbol literal(const Tensor& value) {
 
 }  // namespace
 
+std::string quoted_name(std::string name) {
+  const bool plain = std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
+           c == '#' || c == '\'' || static_cast<unsigned char>(c) >= 0x80;
+  });
+  return plain ? name : fmt::format("`{}`", name);
+}
+
 Labels::Labels(const Tape& tape, const std::vector<bool>& shown)
     : tape_(tape),
       texts_(tape.name_texts()),
@@ -138,13 +146,7 @@ std::string Labels::qualified(std::uint32_t entry, std::uint32_t scope) const {
   const NameEntry& named = tape_.names()[entry];
   const std::uint32_t home = tape_.node(named.kind == NameKind::given ? named.node : named.of).scope;
   const std::string path = home == scope || bearers_.at(text) == 1 ? "" : tape_.scope_path(home);
-  const std::string full = path.empty() ? text : fmt::format("{}.{}", path, text);
-  // A name that could be read as a formula stands in quotes.
-  const bool plain = std::ranges::all_of(full, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
-           c == '#' || c == '\'' || static_cast<unsigned char>(c) >= 0x80;
-  });
-  return plain ? full : fmt::format("`{}`", full);
+  return quoted_name(path.empty() ? text : fmt::format("{}.{}", path, text));
 }
 
 // As operand, but a part that grew too long is taken out of the formula.

@@ -19,6 +19,9 @@ inline constexpr std::uint32_t kNoEntry = 0xffffffff;
 /// The number of a name in a formula is the node that it stands for; this one's stands for none.
 inline constexpr double kNoNumber = -1;
 
+/// A name as a formula has it: in quotes if it could be read as a formula of its own.
+std::string quoted_name(std::string name);
+
 /// A call of `row` on `operands`: its expression, or `matmul(a, b, transpose_b=true)`.
 lane::Symbol call_of(const Row& row, std::span<const lane::Symbol> operands, std::span<const Attr> attrs);
 
@@ -38,6 +41,8 @@ class Labels {
   std::string label(NodeId id) const;
 
   const std::string& formula(NodeId id) const { return formula_texts_[id]; }
+  /// The same as a tree, in which the number of a name is the node that it stands for.
+  const lane::Symbol& spelled(NodeId id) const { return formulas_[id]; }
   /// What stands for input `slot` in the formula of `node`.
   lane::Symbol operand(NodeId node, std::size_t slot) const;
   /// A call of the node's row on `operands`, with its attributes.

@@ -28,7 +28,7 @@ Tensor parse_npy(std::span<const std::byte> bytes, Location where = Location::cu
 
 /// Writes an .npy file, whole or not at all: a file that was there stays until the new one is on the disk.
 ///
-/// Throws    UsageError for a tensor without values; IoError if the file cannot be written.
+/// Throws    UsageError for a tensor without values; IoError if it is no file or cannot be written.
 /// Example   save_npy("x.npy", x);   // numpy.load("x.npy")
 void save_npy(const std::string& path, const Tensor& tensor, Location where = Location::current());
 

@@ -1,7 +1,8 @@
 // Files that are written whole or not at all.
 //
 // The bytes go to a new file beside the target, which takes the target's name once they are safely on the disk.
-// Whatever goes wrong before - no room left, an exception, a crash - the old file is as it was.
+// Whatever goes wrong before - no room left, an exception, a crash - the old file is as it was. A link stays a link, a
+// file keeps its permissions, and what is no file (a folder, /dev/null) is refused.
 #pragma once
 
 #include <ebb/engine/error.h>

@@ -40,7 +40,7 @@ Safetensors parse_safetensors(std::span<const std::byte> bytes, Location where =
 /// Writes a safetensors file, whole or not at all: a file that was there stays until the new one is on the disk.
 ///
 /// Throws    UsageError for a tensor without values, a name or text that is not UTF-8, or the name `__metadata__`;
-///           IoError if the file cannot be written.
+///           IoError if it is no file or cannot be written.
 /// Example   save_safetensors("model.safetensors", {{"fc1.weight", w}}, {{"format", "ebb"}});
 void save_safetensors(const std::string& path, const TensorMap& tensors, const Metadata& metadata = {},
                       Location where = Location::current());

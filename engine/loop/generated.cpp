@@ -166,8 +166,9 @@ void Loop::Generated::set_strides(const Loop& loop, KernelSpec& spec) {
     spec.inputs.push_back({input.moves, in_pieces || input.row != 0, flag});
   }
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
-    const std::int64_t least = loop.step_[outputs_[k].step].handed_out ? kStreamResultBytes : kStreamBytes;
-    outputs_[k].stream = loop.shape_.numel() * size_ >= least && plan_.inner() * size_ % 64 == 0 &&
+    const Step& step = loop.step_[outputs_[k].step];
+    const std::int64_t least = step.handed_out ? kStreamResultBytes : kStreamBytes;
+    outputs_[k].stream = !step.near && loop.shape_.numel() * size_ >= least && plan_.inner() * size_ % 64 == 0 &&
                          !spec.formula[spec.outputs[k].value].is_truth();
     spec.outputs[k].stream = outputs_[k].stream;
   }

@@ -73,6 +73,9 @@ class Loop {
   /// Generated code may write the step around the caches: what runs next does not read it.
   void hand_out(std::size_t step) { step_[step].handed_out = true; }
 
+  /// Generated code writes the step through the caches, however large it is: its lines are there, or soon read.
+  void keep_near(std::size_t step) { step_[step].near = true; }
+
   /// Gives a source other elements, of the same shape and dtype; they are the caller's.
   void bind(std::size_t source, const std::byte* data) { source_[source].data = data; }
 
@@ -118,6 +121,7 @@ class Loop {
     bool over = false;        // its place is a source's
     bool used = false;        // by a later step or a reduction
     bool handed_out = false;  // not read by the loops that follow
+    bool near = false;        // written through the caches
     std::size_t scratch = 0;  // where it lies in a thread's scratch, if it has no place
     unsigned moves = 0;       // bit k: operand k advances along a row
     std::size_t sources = 0;  // how many there were when it came

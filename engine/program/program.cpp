@@ -5,6 +5,7 @@
 #include <ebb/engine/loop/whole.h>
 #include <ebb/engine/program/inspect.h>
 #include <ebb/engine/row/structural.h>
+#include <ebb/engine/threads/pool.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -48,10 +49,16 @@ Program::Program(Traced traced, std::span<const Pass> passes, Setting setting, B
     if (back) runs_[a].loop->go_backward();
     back = !back;
   }
+  first_over_ = runs_.size();
+  for (const OverState& over : memory_.over) first_over_ = std::min(first_over_, schedule_.home[over.value]);
+  if (const Band* const band = first_over_ < runs_.size() ? schedule_.band_of(first_over_) : nullptr) {
+    first_over_ = band->begin;
+  }
   for (NodeId id : traced_.arguments) passing_.push_back(id);
   for (const Traced::Read& read : traced_.reads) passing_.push_back(read.leaf);
   for (NodeId id = 0; id < nodes; ++id) {
-    if (result_[id] && schedule_.home[id] < runs_.size()) passing_.push_back(id);
+    const bool handed_over = result_[id] || memory_.inside[id] != kNoNode;
+    if (handed_over && schedule_.home[id] < runs_.size()) passing_.push_back(id);
   }
 }
 
@@ -59,6 +66,17 @@ Program::~Program() = default;
 
 bool Program::is_generated(std::size_t action) const {
   return runs_[action].loop && runs_[action].loop->is_generated();
+}
+
+// Whether the loops that take turns with a node's own read it.
+bool Program::read_in_band(NodeId id) const {
+  const Band* const band = schedule_.band_of(schedule_.home[id]);
+  if (!band) return false;
+  const auto of = [&](const View& view) { return view.root == id; };
+  for (std::size_t a = band->begin; a < band->end; ++a) {
+    if (std::ranges::any_of(schedule_.actions[a].sources, of)) return true;
+  }
+  return false;
 }
 
 void Program::build_loop(const Action& action, const std::vector<bool>& handed_out, Run& run) {
@@ -69,7 +87,7 @@ void Program::build_loop(const Action& action, const std::vector<bool>& handed_o
   if (band && !action.axes && action.shape == band->shape) loop.walk_along(band->axes);
   std::vector<std::pair<NodeId, Loop::Operand>> step_of;
   const auto operand = [&](NodeId id) -> Loop::Operand {
-    const View view = view_of(traced_, schedule_.stored, id);
+    const View view = loop_view_of(traced_, schedule_.stored, id);
     for (const auto& [node, step] : step_of) {
       if (node == view.root && view.shape == action.shape) return step;
     }
@@ -92,11 +110,12 @@ void Program::build_loop(const Action& action, const std::vector<bool>& handed_o
     if (!schedule_.stored[id] || schedule_.home[id] != here) continue;
     run.steps.push_back({step.index, id});
     if (handed_out[id]) loop.hand_out(step.index);
+    if (memory_.rewrites[id] || read_in_band(id)) loop.keep_near(step.index);
   }
   for (NodeId id : action.reductions) {
     const Node& node = traced_.node(id);
-    const std::size_t index = loop.add_reduction(*node.row, operand(traced_.tape->input(node, 0)), node.value.dtype(),
-                                                 Attrs(node.attrs).list("axes"));
+    const std::size_t index =
+        loop.add_reduction(*node.row, operand(traced_.tape->input(node, 0)), node.value.dtype(), *action.axes);
     run.reductions.push_back({index, id});
   }
   if (backend_ == Backend::interpreted) return;
@@ -139,9 +158,13 @@ void Program::bind(std::span<const Tensor> arguments, std::span<const Tensor> st
     }
   }
   for (NodeId id : passing_) {
-    if (schedule_.home[id] >= runs_.size() || values_[id].has_buffer()) continue;
+    if (schedule_.home[id] >= runs_.size() || values_[id].has_buffer() || !result_[id]) continue;
     const Tensor& type = traced_.type(id);
     values_[id] = Tensor::empty(type.shape(), type.dtype());
+  }
+  for (NodeId id : passing_) {
+    if (memory_.inside[id] == kNoNode) continue;
+    values_[id] = values_[memory_.inside[id]].reshaped(traced_.type(id).shape());
   }
 }
 
@@ -176,7 +199,7 @@ void Program::run_copy(NodeId id) {
 void Program::run_kernel(NodeId id) {
   const Node& node = traced_.node(id);
   std::array<NodeId, 16> few;
-  std::vector<NodeId> many;
+  CachedVector<NodeId> many;
   NodeId* ids = few.data();
   if (node.inputs > few.size()) {
     many.resize(node.inputs);
@@ -194,10 +217,12 @@ void Program::run_kernel(NodeId id) {
   }
   Tensor& out = values_[id];
   if (node.row->is_step()) return;  // of no elements
+  const std::byte* const planned = out.raw();
   const Attrs attrs(node.attrs);
   const Call call(*traced_.tape, *node.row, {ids, node.inputs}, attrs, node.where);
   KernelCall kernel_call{pointers, attrs, out, call};
   run_whole(*node.row, kernel_call);
+  if (out.raw() == planned) return;
   const auto input = std::ranges::find_if(in, [&](const Tensor& x) { return out.shares_buffer_with(x); });
   if (input == in.end()) return;
   // What passes an input on must not live in the input's memory, which may be used again before.
@@ -205,24 +230,8 @@ void Program::run_kernel(NodeId id) {
   std::memcpy(out.result_raw(), input->raw(), out.bytes());
 }
 
-Tensors Program::compute(std::span<const Tensor> arguments, std::span<const Tensor> states) {
-  return execute(arguments, states, nullptr);
-}
-
-Tensors Program::execute(std::span<const Tensor> arguments, std::span<const Tensor> states, Holds* holds) {
-  check(arguments);
-  if (running_.exchange(true)) {
-    throw UsageError(
-        "program: it is running already. A program serves one call at a time: compile the function once for each "
-        "thread.");
-  }
-  const detail::Finally done([&] {
-    release();
-    running_ = false;
-  });
-  if (anomaly_) return compute_by_node(arguments, states);
-  bind(arguments, states, holds);
-  for (std::size_t a = 0; a < runs_.size(); ++a) {
+void Program::run_actions(std::size_t begin, std::size_t end) {
+  for (std::size_t a = begin; a < end; ++a) {
     const Action& action = schedule_.actions[a];
     switch (action.kind) {
       case Action::Kind::loop:
@@ -241,8 +250,47 @@ Tensors Program::execute(std::span<const Tensor> arguments, std::span<const Tens
         break;
     }
   }
+}
+
+Tensors Program::compute(std::span<const Tensor> arguments, std::span<const Tensor> states) {
+  return execute(arguments, states, nullptr);
+}
+
+Tensors Program::execute(std::span<const Tensor> arguments, std::span<const Tensor> states, Holds* holds) {
+  check(arguments);
+  if (running_.exchange(true)) {
+    throw UsageError(
+        "program: it is running already. A program serves one call at a time: compile the function once for each "
+        "thread.");
+  }
+  const detail::Finally done([&] {
+    release();
+    running_ = false;
+  });
+  if (anomaly_) return compute_by_node(arguments, states);
+  // A State is written over only if nothing that follows can run out of memory: the first run of a thread shows how
+  // much that needs.
+  const Where here{std::this_thread::get_id(), threads()};
+  const bool rehearsed = here == rehearsed_;
+  const bool over = holds && !memory_.over.empty();
+  if (over && rehearsed) reserve_.fill();
   Tensors results;
   results.reserve(traced_.outputs.size() + traced_.updates.size());
+  bind(arguments, states, rehearsed ? holds : nullptr);
+  if (!over) {
+    run_actions(0, runs_.size());
+  } else {
+    run_actions(0, first_over_);
+    if (rehearsed) {
+      const Reserve::Use use(reserve_);
+      run_actions(first_over_, runs_.size());
+    } else {
+      rehearsed_ = {};
+      const Reserve::Rehearsal rehearsal(reserve_);
+      run_actions(first_over_, runs_.size());
+      if (rehearsal) rehearsed_ = here;
+    }
+  }
   for (NodeId id : traced_.outputs) results.push_back(read(id));
   for (const Traced::Update& update : traced_.updates) results.push_back(read(update.value));
   return results;

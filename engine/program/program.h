@@ -9,11 +9,14 @@
 #include <ebb/engine/program/passes/passes.h>
 #include <ebb/engine/program/plan/schedule.h>
 #include <ebb/engine/program/traced.h>
+#include <ebb/engine/tensor/reserve.h>
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace ebb {
@@ -82,12 +85,14 @@ class Program {
     std::vector<Store> steps, reductions;
   };
 
+  bool read_in_band(NodeId id) const;
   void build_loop(const Action& action, const std::vector<bool>& handed_out, Run& run);
   Tensors compute_by_node(std::span<const Tensor> arguments, std::span<const Tensor> states) const;
   using Holds = CachedVector<StateHold>;
   Tensors execute(std::span<const Tensor> arguments, std::span<const Tensor> states, Holds* holds);
   void bind(std::span<const Tensor> arguments, std::span<const Tensor> states, Holds* holds);
   void bind_loop(Run& run);
+  void run_actions(std::size_t begin, std::size_t end);
   bool run_band(const Band& band);
   void run_kernel(NodeId id);
   void run_copy(NodeId id);
@@ -103,6 +108,14 @@ class Program {
   std::vector<Run> runs_;
   Buffer arena_;
   std::vector<bool> result_;
+  std::size_t first_over_ = 0;  // the action that is the first to write over a State
+  Reserve reserve_;             // for those from there on
+  struct Where {
+    std::thread::id thread;
+    int threads = 0;
+    bool operator==(const Where&) const = default;
+  };
+  Where rehearsed_;              // what the reserve is for: each thread has scratch memory of its own
   std::vector<Tensor> values_;   // by node: what is in memory; of the arena from the start, of arguments while running
   std::vector<Tensor> planned_;  // by node: views of the arena
   std::vector<NodeId> passing_;  // nodes whose values a run lets go of at its end

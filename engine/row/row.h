@@ -293,6 +293,7 @@ struct Row {
   Accumulators accumulators{};            // reduction: the same, where it is more than one
   PerIsa<ScannerTable> scanner{};         // scan
   bool reads_broadcast = false;           // the kernel takes inputs that only broadcast to their shape
+  bool over_first = false;                // and an output that lies where its first input does
   Domain domain{};
   double ulp = 0.5;  // largest error of the value, in units in the last place of f32 and f64
   Facts facts{};

@@ -184,6 +184,18 @@ void Tape::note_refusal(const Row& row, std::span<const Operand> operands, std::
   }
 }
 
+void Tape::note_read(NodeId id, const char* message) const noexcept {
+  try {
+    check_thread();
+    auto refusal = std::make_unique<Refusal>();
+    refusal->inputs.push_back({id, {}});
+    refusal->message = message;
+    refusal->scope = scope_;
+    refusal_ = std::move(refusal);
+  } catch (...) {  // of another thread, or out of memory: the error on its way says more
+  }
+}
+
 Var Tape::record_checked(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs,
                          Tensor* known) {
   std::array<NodeId, 8> few;
@@ -349,15 +361,21 @@ const Tensor& Tape::value(NodeId id) const {
       node.presence = Presence::computed;
       break;
     case Presence::traced:
-      throw UsageError(
-          fmt::format("value: cannot read the value of {} {} while tracing. Return it from the traced "
-                      "function instead.{}",
-                      node.row->name, name_of(id), node.where ? fmt::format(" ({})", to_string(node.where)) : ""));
-    case Presence::released:
-      throw UsageError(
-          fmt::format("value: the value of {} {} was released by a sweep with keep = false, which is what "
-                      "tape.step asks for. Ask for it with {{.keep = true}}. ({})",
-                      node.row->name, name_of(id), to_string(node.where)));
+    case Presence::released: {
+      const std::string name = name_of(id);
+      const std::string message =
+          node.presence == Presence::traced
+              ? fmt::format(
+                    "value: cannot read the value of {} {} while tracing. Return it from the traced "
+                    "function instead.{}",
+                    node.row->name, name, node.where ? fmt::format(" ({})", to_string(node.where)) : "")
+              : fmt::format(
+                    "value: the value of {} {} was released by a sweep with keep = false, which is what "
+                    "tape.step asks for. Ask for it with {{.keep = true}}. ({})",
+                    node.row->name, name, to_string(node.where));
+      note_read(id, message.c_str());
+      throw UsageError(message);
+    }
   }
   return node.value;
 }

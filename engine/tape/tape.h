@@ -157,7 +157,8 @@ class Tape {
   Var find(std::string_view name) const;
 
   /// The call that was refused last, as far as it got; nothing if something was recorded since. An input that is no
-  /// node of this tape, or is none any more, has no id, or one that the tape does not reach.
+  /// node of this tape, or is none any more, has no id, or one that the tape does not reach. A value that was read and
+  /// is not there counts as a call too, of no row: while tracing, that is where a recording stops.
   struct Refusal {
     struct Input {
       NodeId id = kNoNode;
@@ -250,6 +251,7 @@ class Tape {
   Var record_checked(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs, Tensor* known);
   void note_refusal(const Row& row, std::span<const Operand> operands, std::span<const Attr> attrs,
                     const char* message) noexcept;
+  void note_read(NodeId id, const char* message) const noexcept;
   void check_literal(const Row& row, const Operand& operand, DType dtype) const;
   NodeId find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const;
   void compute(Node& node, std::span<const NodeId> inputs, const Call& call);
@@ -293,7 +295,7 @@ class Tape {
   std::uint64_t generation_;
   std::thread::id thread_;
 
-  std::unique_ptr<Refusal> refusal_;
+  mutable std::unique_ptr<Refusal> refusal_;
   mutable Chunked<Node> nodes_;
   // The open loop: nodes over one shape that are recorded and not computed yet, in order.
   mutable std::unique_ptr<Loop> loop_;

@@ -1,4 +1,5 @@
 #include <ebb/engine/tensor/buffer.h>
+#include <ebb/engine/tensor/reserve.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -62,6 +63,45 @@ void unpoison([[maybe_unused]] Header* header) {
 #endif
 }
 
+}  // namespace
+
+// What the cache does with reserves. Those in use are few, and looked at only when all is lost.
+class ReserveAccess {
+ public:
+  static void count(int size_class) {
+    const std::lock_guard lock(mutex());
+    Reserve* const reserve = rehearsed.load(std::memory_order_relaxed);
+    if (!reserve) return;
+    const auto kind = std::ranges::find(reserve->kinds_, size_class, &Reserve::Kind::size_class);
+    if (kind != reserve->kinds_.end()) {
+      ++kind->wanted;
+    } else {
+      reserve->kinds_.push_back({size_class, 1});
+    }
+  }
+  static Header* take(int size_class) {
+    const std::lock_guard lock(mutex());
+    for (Reserve* reserve = in_use; reserve; reserve = reserve->next_) {
+      const auto kind = std::ranges::find(reserve->kinds_, size_class, &Reserve::Kind::size_class);
+      if (kind == reserve->kinds_.end() || kind->blocks.empty()) continue;
+      void* const block = kind->blocks.back();
+      kind->blocks.pop_back();
+      return static_cast<Header*>(block);
+    }
+    return nullptr;
+  }
+  static std::mutex& mutex() {
+    static std::mutex* const instance = new std::mutex;
+    return *instance;
+  }
+  static std::atomic<Reserve*> rehearsed;
+  static Reserve* in_use;
+};
+std::atomic<Reserve*> ReserveAccess::rehearsed{nullptr};
+Reserve* ReserveAccess::in_use = nullptr;
+
+namespace {
+
 // Held for a few instructions, many times a step: a mutex costs more than what it would guard.
 class SpinLock {
  public:
@@ -79,8 +119,9 @@ class Cache {
   void* allocate(std::size_t bytes) {
     const int c = class_of(bytes);
     if (c >= kClasses) throw std::bad_alloc();
+    if (ReserveAccess::rehearsed.load(std::memory_order_relaxed)) ReserveAccess::count(c);
     Header* header = take(c);
-    if (!header) header = fresh(c);
+    if (!header) header = fresh_or_reserved(c);
     unpoison(header);
     header->requested = bytes;
     const std::size_t live = live_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
@@ -94,11 +135,7 @@ class Cache {
     Header* header = static_cast<Header*>(block) - 1;
     live_.fetch_sub(header->requested, std::memory_order_relaxed);
     poison(header);
-    List& list = lists_[static_cast<std::size_t>(header->size_class)];
-    const std::lock_guard guard(list.lock);
-    header->next = list.head;
-    list.head = header;
-    ++list.count;
+    put(header);
   }
 
   void release() {
@@ -133,12 +170,37 @@ class Cache {
   }
   void reset_peak() { peak_.store(live_.load()); }
 
+  /// A block that is handed out to nobody, and back.
+  void* set_aside(int c) {
+    Header* const header = take(c);
+    return header ? header : fresh(c);
+  }
+  void give_back(void* set_aside) noexcept { put(static_cast<Header*>(set_aside)); }
+
  private:
   struct List {
     SpinLock lock;
     Header* head = nullptr;
     std::size_t count = 0;
   };
+
+  void put(Header* header) noexcept {
+    List& list = lists_[static_cast<std::size_t>(header->size_class)];
+    const std::lock_guard guard(list.lock);
+    header->next = list.head;
+    list.head = header;
+    ++list.count;
+  }
+
+  Header* fresh_or_reserved(int c) {
+    try {
+      return fresh(c);
+    } catch (const std::bad_alloc&) {
+      Header* const header = ReserveAccess::take(c);
+      if (!header) throw;
+      return header;
+    }
+  }
 
   Header* take(int c) {
     List& list = lists_[static_cast<std::size_t>(c)];
@@ -190,6 +252,41 @@ void release_cached_memory() { cache().release(); }
 void* allocate_cached(std::size_t bytes) { return cache().allocate(bytes); }
 void free_cached(void* block) noexcept {
   if (block) cache().free(block);
+}
+
+Reserve::~Reserve() {
+  for (Kind& kind : kinds_) {
+    for (void* block : kind.blocks) cache().give_back(block);
+  }
+}
+
+void Reserve::fill() {
+  for (Kind& kind : kinds_) {
+    kind.blocks.reserve(kind.wanted);
+    while (kind.blocks.size() < kind.wanted) kind.blocks.push_back(cache().set_aside(kind.size_class));
+  }
+}
+
+Reserve::Rehearsal::Rehearsal(Reserve& reserve) {
+  const std::lock_guard lock(ReserveAccess::mutex());
+  Reserve* nobody = nullptr;
+  counts_ = ReserveAccess::rehearsed.compare_exchange_strong(nobody, &reserve);
+  for (Kind& kind : reserve.kinds_) kind.wanted = counts_ ? 0 : kind.wanted;
+}
+Reserve::Rehearsal::~Rehearsal() {
+  const std::lock_guard lock(ReserveAccess::mutex());
+  if (counts_) ReserveAccess::rehearsed.store(nullptr);
+}
+
+Reserve::Use::Use(Reserve& reserve) : reserve_(reserve) {
+  const std::lock_guard lock(ReserveAccess::mutex());
+  reserve_.next_ = std::exchange(ReserveAccess::in_use, &reserve_);
+}
+Reserve::Use::~Use() {
+  const std::lock_guard lock(ReserveAccess::mutex());
+  Reserve** at = &ReserveAccess::in_use;
+  while (*at != &reserve_) at = &(*at)->next_;
+  *at = reserve_.next_;
 }
 
 Buffer::Buffer(std::size_t bytes) {

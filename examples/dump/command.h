@@ -1,11 +1,15 @@
-// What the programs that dump a graph have in common: the options --format, --times and --output.
+// What the programs that dump a graph have in common: the options --seed, --format, --times and --output, and how they
+// end.
 #pragma once
 
 #include <ebb/ebb.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,11 +48,36 @@ inline void add_output(CLI::App& app, std::string& output) {
   app.add_option("--output", output, "A file; standard output if left out");
 }
 
+inline void add_seed(CLI::App& app, std::uint64_t& seed) {
+  const auto negative = [](const std::string& text) {
+    return text.starts_with('-') ? fmt::format("{} is negative; a seed is 0 or more", text) : std::string();
+  };
+  app.add_option("--seed", seed, "Of the numbers")->check(negative)->capture_default_str();
+}
+
 /// Into the file, or to standard output, in colours where that is a terminal.
-inline void write(const ebb::Tape& tape, ebb::DumpOptions options, const std::string& output) {
-  if (!output.empty()) return write_dump(tape, output, options);
+inline void write(const ebb::Tape& tape, ebb::DumpOptions options, const std::string& output,
+                  ebb::Location where = ebb::Location::current()) {
+  if (!output.empty()) return write_dump(tape, output, options, where);
   options.color = ebb::shows_color(stdout);
-  fmt::print("{}", dump(tape, options));
+  const std::string text = dump(tape, options, where);
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    throw ebb::IoError(fmt::format("dump: cannot write to standard output, {}.", std::strerror(errno)));
+  }
+}
+
+/// What main returns: 0, or 1 after a message.
+template <class F>
+int run(F&& dump) {
+  try {
+    dump();
+    return 0;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "dump: there is not enough memory for this graph. Make it smaller.\n");
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}\n", error.what());
+  }
+  return 1;
 }
 
 }  // namespace dump_program

@@ -1,6 +1,13 @@
 #include <ebb/nn/layers/sequential.h>
 
+#include <fmt/format.h>
+
 namespace ebb::nn {
+
+Module& Sequential::operator[](std::size_t i) const {
+  if (i >= size()) throw UsageError(fmt::format("module: {} has {} parts, there is no part {}.", kind(), size(), i));
+  return *children_[i];
+}
 
 Var Sequential::forward(const Var& x) const {
   Var y = x;

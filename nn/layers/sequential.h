@@ -35,7 +35,8 @@ class Sequential : public Module {
   }
 
   std::size_t size() const { return children_.size(); }
-  Module& operator[](std::size_t i) const { return *children_.at(i); }
+  /// Throws UsageError if there is no part i.
+  Module& operator[](std::size_t i) const;
   std::string_view kind() const override { return "Sequential"; }
 
  protected:

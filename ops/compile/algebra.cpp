@@ -24,7 +24,9 @@ const KnownRows& known_rows() {
                               .neg = *find_row("neg"),
                               .square = *find_row("square"),
                               .reciprocal = *find_row("reciprocal"),
-                              .mean = *find_row("mean")};
+                              .mean = *find_row("mean"),
+                              .gather = *find_row("gather"),
+                              .scatter_add = *find_row("scatter_add")};
   return rows;
 }
 

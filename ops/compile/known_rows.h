@@ -15,6 +15,8 @@ struct KnownRows {
   const Row& square;
   const Row& reciprocal;
   const Row& mean;
+  const Row& gather;
+  const Row& scatter_add;
 };
 const KnownRows& known_rows();
 

@@ -49,7 +49,8 @@ Traced algebra(const Traced& traced, RewriteLog& log) {
 // sum(c * a) is c * sum(a) where c does not vary along the axes, sum(c) is n * c, sum(x - mean(x)) is 0. A sum is split
 // over its terms only where that adds no accumulator: each term loses a factor or vanishes, or one keeps its form and
 // the others' sums are there already. So sum(y - t) is never split, which would only buy a cancellation.
-std::optional<NodeId> linear_sum(Algebra& algebra, NodeId old) {
+// `vanished` says that a term was 0.
+std::optional<NodeId> linear_sum(Algebra& algebra, NodeId old, bool& vanished) {
   Rewriter& to = algebra.to();
   const Node& node = to.from().node(old);
   const Attrs attrs(node.attrs);
@@ -80,7 +81,10 @@ std::optional<NodeId> linear_sum(Algebra& algebra, NodeId old) {
     if (varying.factors.size() == 1 && algebra.is_centring(varying.factors[0])) {
       const NodeId centred = varying.factors[0];
       const NodeId of = algebra.peel(to.input(centred, 0));
-      if (algebra.is_mean(to.input(centred, 1), of, reduced & algebra.axes_of(of))) continue;  // 0
+      if (algebra.is_mean(to.input(centred, 1), of, reduced & algebra.axes_of(of))) {
+        vanished = true;
+        continue;
+      }
     }
     as_they_are += invariant.factors.empty() && invariant.k == 1 ? 1 : 0;
     NodeId v = algebra.build(varying, node.value.dtype());
@@ -102,8 +106,11 @@ Traced linearity(const Traced& traced, RewriteLog& log) {
   return rewrite(traced, [&](Rewriter& to, NodeId old) -> std::optional<NodeId> {
     if (!algebra) algebra.emplace(to);
     if (!is_floating(traced.type(old).dtype())) return std::nullopt;
-    const auto replaced = linear_sum(*algebra, old);
-    if (replaced) log.note("sum(c * a) -> c * sum(a)", old, *replaced);
+    bool vanished = false;
+    const auto replaced = linear_sum(*algebra, old, vanished);
+    const std::string_view rule =
+        vanished ? "sum(c * a + k * (x - mean(x))) -> c * sum(a)" : "sum(c * a) -> c * sum(a)";
+    if (replaced) log.note(rule, old, *replaced);
     return replaced;
   });
 }

@@ -6,9 +6,9 @@ namespace ebb {
 
 std::span<const Pass> all_passes() {
   // Algebra runs again where sums that have vanished lay products open, and where the low part of a mean has come in.
-  static const std::array passes{kSinkBroadcasts, kFold,      kShare,     kLower,   kSinkBroadcasts,
-                                 kFold,           kAlgebra,   kLinearity, kAlgebra, kMoments,
-                                 kAlgebra,        kLinearity, kAlgebra,   kFold,    kShare};
+  static const std::array passes{kSinkBroadcasts, kFold,      kShare,   kGathers,   kLower,   kScatters,
+                                 kSinkBroadcasts, kFold,      kAlgebra, kLinearity, kAlgebra, kMoments,
+                                 kAlgebra,        kLinearity, kAlgebra, kFold,      kShare};
   return passes;
 }
 

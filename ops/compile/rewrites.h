@@ -8,6 +8,10 @@
 
 namespace ebb {
 
+/// What is gathered from an elementwise op is gathered from its operand.
+extern const Pass kGathers;
+/// What is scattered into zeros is scattered into what they are added to; its sums are those of what is scattered.
+extern const Pass kScatters;
 /// mean is a sum, a division by something smaller a product.
 extern const Pass kLower;
 /// Products and sums of products in normal form.

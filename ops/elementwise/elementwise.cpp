@@ -5,6 +5,7 @@
 #include <ebb/ops/elementwise/math_ops.h>
 #include <fmt/format.h>
 
+#include <cmath>
 #include <stdexcept>
 #include <vector>
 
@@ -69,7 +70,10 @@ const Row& detail::elementwise_row(std::string_view name) {
 }
 
 Var softplus(const Operand& x, const SoftplusOptions& options) {
-  if (!(options.beta > 0)) fail(x, "softplus", fmt::format("beta must be positive, not {}", options.beta));
+  if (!(options.beta > 0) || std::isinf(options.beta)) {
+    fail(x, "softplus", fmt::format("beta must be positive and finite, not {}", options.beta));
+  }
+  if (std::isnan(options.threshold)) fail(x, "softplus", "the threshold is no number");
   const auto scope = x.tape().scope("softplus", x.where());
   const bool plain = options.beta == 1;
   const Var scaled = plain ? x.var() : x * options.beta;
@@ -88,6 +92,8 @@ Var gelu(const Operand& x, Gelu approximate) {
 
 Var clamp(const Operand& x, const ClampOptions& bounds) {
   if (!bounds.min && !bounds.max) fail(x, "clamp", "there is neither a min nor a max");
+  if (std::isnan(bounds.min.value_or(0)) || std::isnan(bounds.max.value_or(0)))
+    fail(x, "clamp", "a bound is no number");
   if (bounds.min && bounds.max && !(*bounds.min <= *bounds.max)) {
     fail(x, "clamp", fmt::format("max {} is not at least min {}", *bounds.max, *bounds.min));
   }

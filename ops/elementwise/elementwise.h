@@ -104,7 +104,7 @@ struct SoftplusOptions {
 };
 /// log(1 + e^(beta x)) / beta.   Gradient  dx = sigmoid(beta x) ct
 ///
-/// Throws    UsageError if beta is not positive.
+/// Throws    UsageError if beta is not positive and finite, or the threshold NaN.
 Var softplus(const Operand& x, const SoftplusOptions& options = {});
 
 enum class Gelu : std::uint8_t {
@@ -134,7 +134,7 @@ struct ClampOptions {
 /// x within bounds, either of which may be absent.
 ///
 /// Gradient  dx = ct where x is within the bounds or at one, else 0.
-/// Throws    UsageError if there is no bound, or if max is not at least min.
+/// Throws    UsageError if there is no bound, if one is NaN, or if max is not at least min.
 /// Example   clamp(x, {.min = 0, .max = 6});
 Var clamp(const Operand& x, const ClampOptions& bounds);
 

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstring>
 #include <limits>
 
 namespace ebb {
@@ -226,16 +227,17 @@ void gather_kernel(KernelCall& call) {
 
 void scatter_add_kernel(KernelCall& call) {
   const Lanes lanes = lanes_of(call);
-  if (call.in[0]->shape() == call.out.shape()) {
-    call.out = call.in[0]->clone();
-  } else {
-    run_broadcast({call.in[0]->raw(), &call.in[0]->shape()}, call.out);
+  const Tensor& x = *call.in[0];
+  if (x.shape() != call.out.shape()) {
+    run_broadcast({x.raw(), &x.shape()}, call.out);
+  } else if (std::byte* const to = call.out.result_raw(); to != x.raw()) {
+    std::memcpy(to, x.raw(), x.bytes());
   }
   const Layout to(call.out, call.out.shape(), lanes);
   const Layout from(*call.in[2], call.call.shape(2), lanes);
   with_type(call.out.dtype(), [&]<class T>(std::type_identity<T>) {
     if constexpr (!std::is_same_v<T, bool>) {
-      T* const out = call.out.mutable_data<T>().data();
+      T* const out = call.allocate<T>();
       const T* const src = call.data<T>(2);
       for_each(lanes, call, Order::inside, [&](std::int64_t outer) {
         return [&, a = src + from.outer(outer), b = out + to.outer(outer)](std::int64_t k, std::int64_t i,
@@ -313,6 +315,7 @@ const Row kScatterAdd{
             [](const Vjp& g) { return gather(g.ct, g.in[1], static_cast<int>(g.attrs.integer("axis"))); }},
     .kernel = scatter_add_kernel,
     .reads_broadcast = true,
+    .over_first = true,
     .ulp = 4,
     .facts = {.linear = 5},
     .examples =
@@ -349,6 +352,9 @@ Var index_select(const Operand& x, const Operand& index, int axis) {
   const int at = call.axis(axis);
   const Shape from = x.var().shape();
   const Shape places = index.var().shape();
+  if (from.rank() - 1 + places.rank() > kMaxRank) {
+    call.fail_shape(fmt::format("the result would have more than {} axes", kMaxRank));
+  }
   Shape list, rows, out;
   for (int i = 0; i < from.rank(); ++i) {
     list.push_back(i == at ? places.numel() : 1);
@@ -358,16 +364,33 @@ Var index_select(const Operand& x, const Operand& index, int axis) {
       for (const std::int64_t size : places) out.push_back(size);
     }
   }
-  return reshape(gather(x, broadcast_to(reshape(index, list), rows), at), out);
+  // An index that is out of range is found when half of this is recorded.
+  return detail::all_or_nothing(x.tape(),
+                                [&] { return reshape(gather(x, broadcast_to(reshape(index, list), rows), at), out); });
 }
 
 Var one_hot(const Operand& labels, std::int64_t classes, DType dtype) {
   Tape& tape = labels.tape();
   const auto scope = tape.scope("one_hot", labels.where());
-  const std::int64_t n = labels.var().numel();
-  const Var zeros = broadcast_to(tape.constant(0, dtype), Shape{n, classes});
-  const Var ones = broadcast_to(tape.constant(1, dtype), Shape{n, 1});
-  return scatter_add(zeros, reshape(labels, {n, 1}), ones, 1);
+  static constexpr Row kOneHot = composition("one_hot");
+  const Arguments call(kOneHot, {labels});
+  call.require_dtype(0, DType::i64);
+  if (classes < 0) call.fail_usage(fmt::format("the number of classes must not be negative, it is {}", classes));
+  if (dtype == DType::boolean) {
+    call.fail_dtype("does not give bool", "Compare instead: equal(unsqueeze(labels, -1), iota(tape, classes)).");
+  }
+  Shape out = call.shape(0);
+  if (out.rank() == kMaxRank) call.fail_shape(fmt::format("the result would have more than {} axes", kMaxRank));
+  const std::int64_t n = out.numel();
+  axis_size(call, n, classes, 0);
+  out.push_back(classes);
+  // A label that is out of range is found when half of this is recorded.
+  return detail::all_or_nothing(tape, [&] {
+    const Var zeros = broadcast_to(tape.constant(0, dtype), Shape{n, classes});
+    const Var ones = broadcast_to(tape.constant(1, dtype), Shape{n, 1});
+    const Var rows = scatter_add(zeros, reshape(labels, {n, 1}), ones, 1);
+    return out.rank() == 2 ? rows : reshape(rows, out);
+  });
 }
 
 std::span<const Row* const> gather_rows() {

@@ -41,7 +41,10 @@ Var index_select(const Operand& x, const Operand& index, int axis);
 
 /// Zeros with ones at `labels`, along a new last axis: the rows that cross-entropy compares with.
 ///
-/// Shapes    labels i64 [N] -> [N, classes].
+/// Shapes    labels i64 [...] -> [..., classes].
+/// Throws    DTypeError unless labels are i64 and dtype is of numbers; UsageError for a negative number of classes, and
+///           as scatter_add for a label outside of [0, classes).
+/// Example   one_hot(labels, 10);   // i64[32] -> f32[32, 10]
 Var one_hot(const Operand& labels, std::int64_t classes, DType dtype = DType::f32);
 
 std::span<const Row* const> gather_rows();

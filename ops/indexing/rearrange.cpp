@@ -46,11 +46,11 @@ int new_axis(const Call& call, int axis) {
 }
 
 // The runs of `run` elements that x consists of, each `times` times, under the shape of x with `axis` longer.
-Var repeat_runs(const Var& x, std::int64_t run, std::int64_t times, int axis) {
+Var repeat_runs(const Call& call, const Var& x, std::int64_t run, std::int64_t times, int axis) {
   if (times == 1) return x;
   Shape shape = x.shape();
   const std::int64_t runs = run == 0 ? 0 : x.numel() / run;
-  shape[axis] *= times;
+  shape[axis] = axis_size(call, shape[axis], times, 0);
   return reshape(broadcast_to(reshape(x, Shape{runs, 1, run}), Shape{runs, times, run}), shape);
 }
 
@@ -73,8 +73,10 @@ Var triangle(const Row& row, const Operand& x, std::int64_t diagonal, Var (*comp
   if (shape.rank() < 2) call.fail_shape("a triangle needs two axes");
   if (call.dtype(0) == DType::boolean) call.fail_dtype("does not take bool", "Convert it with cast(x, DType::i64).");
   const std::int64_t rows = shape[shape.rank() - 2];
+  const std::int64_t columns = shape[shape.rank() - 1];
   const Var first = reshape(iota(tape, rows), Shape{rows, 1});
-  return where(compare(iota(tape, shape[shape.rank() - 1]), first + diagonal), x, 0);
+  // Beyond the corners a diagonal is as good as next to them, and no literal too long for a double.
+  return where(compare(iota(tape, columns), first + std::clamp(diagonal, -rows - 1, columns + 1)), x, 0);
 }
 
 }  // namespace
@@ -155,7 +157,7 @@ Vars split(const Operand& x, std::span<const std::int64_t> sizes, int axis) {
   std::int64_t sum = 0;
   for (const std::int64_t size : sizes) {
     if (size < 0) call.fail_shape(fmt::format("a piece cannot have size {}", size));
-    sum += size;
+    sum = axis_size(call, sum, 1, size);
   }
   if (sum != call.shape(0)[at]) {
     call.fail_shape(fmt::format("the pieces have {} elements of axis {}, which has {}", sum, at, call.shape(0)[at]));
@@ -186,12 +188,15 @@ Var tile(const Operand& x, const IntList& reps) {
     if (n < 0) call.fail_usage(fmt::format("{} copies cannot be made", n));
   }
   Shape shape = call.shape(0);
+  if (reps.size() > static_cast<std::size_t>(kMaxRank)) {
+    call.fail_shape(fmt::format("{} reps make more than {} axes", reps.size(), kMaxRank));
+  }
   const auto axes = static_cast<std::size_t>(std::max<int>(shape.rank(), static_cast<int>(reps.size())));
   while (static_cast<std::size_t>(shape.rank()) < axes) shape = with_one(shape, 0);
   Var out = reshape(x, shape);
   for (std::size_t k = 0; k < reps.size(); ++k) {
     const int i = static_cast<int>(axes - reps.size() + k);
-    out = repeat_runs(out, product(out.shape(), i, out.rank()), reps[k], i);
+    out = repeat_runs(call, out, product(out.shape(), i, out.rank()), reps[k], i);
   }
   return out;
 }
@@ -202,7 +207,7 @@ Var repeat(const Operand& x, std::int64_t times, int axis) {
   const Arguments call(kRepeat, {x});
   const int at = call.axis(axis);
   if (times < 0) call.fail_usage(fmt::format("elements cannot stand {} times", times));
-  return repeat_runs(x, product(call.shape(0), at + 1, call.shape(0).rank()), times, at);
+  return repeat_runs(call, x, product(call.shape(0), at + 1, call.shape(0).rank()), times, at);
 }
 
 Var roll(const Operand& x, const IntList& shifts, const IntList& axes) {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <vector>
 
 namespace ebb {
@@ -35,6 +36,15 @@ void check_not_negative(const Call& call, int axis, std::initializer_list<std::s
     const std::int64_t n = call.attrs().list(list)[at(axis)];
     if (n < 0) call.fail_shape(fmt::format("{} of axis {} is {}", list, axis, n), "Cut with slice; a pad only adds.");
   }
+}
+
+// What x's dtype cannot hold would be cut to another number without a word.
+void check_value(const Call& call) {
+  const double value = call.attrs().real("value");
+  const bool fits = call.dtype(0) == DType::boolean ? value == 0 || value == 1
+                    : call.dtype(0) == DType::i64   ? std::trunc(value) == value && std::fabs(value) < 0x1p63
+                                                    : true;
+  if (!fits) call.fail_dtype(fmt::format("the value {} is no {}", value, name(call.dtype(0))));
 }
 
 TensorType slice_type(const Call& call) {
@@ -111,9 +121,12 @@ const Row kPad{
           Shape out = call.shape(0);
           for (int i = 0; i < out.rank(); ++i) {
             check_not_negative(call, i, {"low", "high", "interior"});
-            const std::int64_t gaps = std::max<std::int64_t>(out[i] - 1, 0) * call.attrs().list("interior")[at(i)];
-            out[i] += call.attrs().list("low")[at(i)] + call.attrs().list("high")[at(i)] + gaps;
+            const std::int64_t gaps = std::max<std::int64_t>(out[i] - 1, 0);
+            out[i] = axis_size(call, gaps, call.attrs().list("interior")[at(i)], out[i]);
+            out[i] = axis_size(call, out[i], 1, call.attrs().list("low")[at(i)]);
+            out[i] = axis_size(call, out[i], 1, call.attrs().list("high")[at(i)]);
           }
+          check_value(call);
           return TensorType{out, call.dtype(0)};
         },
     .vjp =
@@ -174,7 +187,7 @@ const Row kConcat{
               call.fail_shape(fmt::format("input {} is {}, input 0 is {}: they differ not only on axis {}", k,
                                           to_string(shape), to_string(call.shape(0)), axis));
             }
-            out[axis] += shape[axis];
+            out[axis] = axis_size(call, out[axis], 1, shape[axis]);
           }
           return TensorType{out, dtype};
         },

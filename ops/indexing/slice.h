@@ -39,7 +39,8 @@ struct PadOptions {
 /// Shapes    x [...] -> low + size + (size - 1) interior + high along each axis.
 /// Gradient  dx = slice of ct; with mode reflect or replicate the elements around are added to those they repeat.
 /// Throws    ShapeError unless there is one low and high (and interior, if any) per axis, if one is negative, or if an
-///           axis has not enough elements to reflect or replicate; UsageError for interior with these modes.
+///           axis has not enough elements to reflect or replicate; UsageError for interior with these modes; DTypeError
+///           for a value that x's dtype does not hold.
 /// Error     exact.
 /// Example   pad(x, {0, 1}, {0, 1});   // f32[3, 4] -> f32[3, 6]
 Var pad(const Operand& x, const IntList& low, const IntList& high, const PadOptions& options = {});

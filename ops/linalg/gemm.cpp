@@ -21,7 +21,9 @@ constexpr std::int64_t kTileGrain = 24;        // rows: kernels take 2, 4, 6, 8,
 constexpr std::int64_t kTileWork = 2'000'000;  // multiplications: twice what a BLAS calls small
 constexpr std::int64_t kMaxTiles = 16;
 constexpr std::int64_t kTiny = 1024;              // multiplications below which a call costs more than they do
-constexpr std::int64_t kThreadWork = 256 * 1024;  // multiplications worth a thread's while
+constexpr std::int64_t kThreadWork = 256 * 1024;  // multiplications worth a thread's while; a tiny product's are slower
+constexpr std::int64_t kTinyStart = 2000;
+constexpr std::int64_t kTinyFactor = 24;
 constexpr std::int64_t kTransposeFrom = 100'000;  // multiplications for which b is transposed first
 constexpr std::int64_t kTransposeTo = 1'000'000;
 constexpr std::int64_t kTransposeRows = 16;
@@ -108,7 +110,8 @@ void run_any(const Product& p, const Batch& batch, const T* a, const T* b, T* ou
   const auto bound = [&](std::int64_t tile) {
     return tile == tiles ? p.m : (p.m * tile / tiles + kTileGrain / 2) / kTileGrain * kTileGrain;
   };
-  const std::int64_t group = std::max<std::int64_t>(1, kThreadWork / std::max<std::int64_t>(work / tiles, 1));
+  const std::int64_t cost = work <= kTiny ? kTinyStart + kTinyFactor * work : work / tiles;
+  const std::int64_t group = std::max<std::int64_t>(1, kThreadWork / cost);
   const std::int64_t units = batch.count * tiles;
   parallel_for((units + group - 1) / group, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t stop = std::min(units, end * group);

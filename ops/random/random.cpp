@@ -155,8 +155,13 @@ Var uniform(Tape& tape, const Generator& generator, const Shape& shape, const Un
     throw UsageError(fmt::format("uniform: lo must not exceed hi and both must be finite, got {} and {}. ({})",
                                  options.lo, options.hi, to_string(where)));
   }
-  const auto scope = tape.scope("uniform", where);
   const bool narrow = options.dtype == DType::f32;
+  const double most = narrow ? std::numeric_limits<float>::max() : std::numeric_limits<double>::max();
+  if (!(options.hi - options.lo <= most) || std::fabs(options.lo) > most || std::fabs(options.hi) > most) {
+    throw UsageError(fmt::format("uniform: the range from {} to {} is too wide for {}. ({})", options.lo, options.hi,
+                                 name(options.dtype), to_string(where)));
+  }
+  const auto scope = tape.scope("uniform", where);
   const int bits = narrow ? 24 : 53;
   const Var unit = cast(next(tape, generator, shape, bits, where), options.dtype) * std::ldexp(1.0, -bits);
   if (options.lo == 0 && options.hi == 1) return unit;
@@ -170,6 +175,12 @@ Var uniform(Tape& tape, const Generator& generator, const Shape& shape, const Un
 
 Var normal(Tape& tape, const Generator& generator, const Shape& shape, const NormalOptions& options, Location where) {
   require_floating("normal", options.dtype, where);
+  if (!std::isfinite(options.mean) || !std::isfinite(options.deviation) || options.deviation < 0) {
+    throw UsageError(
+        fmt::format("normal: mean and deviation must be finite, the deviation not negative, got {} and {}. "
+                    "({})",
+                    options.mean, options.deviation, to_string(where)));
+  }
   const auto scope = tape.scope("normal", where);
   const int bits = options.dtype == DType::f32 ? 32 : 52;
   // The middle of one of 2^bits equal cells, so that neither 0 nor 1 comes up.

@@ -46,7 +46,7 @@ struct UniformOptions {
 
 /// Numbers from [lo, hi), each as likely: 24 random bits in f32, 53 in f64.
 ///
-/// Throws    DTypeError unless floating; UsageError unless lo <= hi and both are finite.
+/// Throws    DTypeError unless floating; UsageError unless lo <= hi, both are finite and the dtype holds hi - lo.
 /// Example   uniform(tape, generator, {2, 3});   // -> f32[2, 3]
 Var uniform(Tape& tape, const Generator& generator, const Shape& shape, const UniformOptions& options = {},
             Location where = Location::current());
@@ -59,7 +59,7 @@ struct NormalOptions {
 
 /// Normally distributed numbers: the quantiles of 32 random bits in f32, of 52 in f64.
 ///
-/// Throws    DTypeError unless floating.
+/// Throws    DTypeError unless floating; UsageError unless mean and deviation are finite and deviation >= 0.
 Var normal(Tape& tape, const Generator& generator, const Shape& shape, const NormalOptions& options = {},
            Location where = Location::current());
 

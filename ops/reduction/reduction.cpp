@@ -2,6 +2,7 @@
 
 #include <ebb/engine/lanes/elementwise_row.h>
 #include <ebb/engine/lanes/fold.h>
+#include <ebb/ops/composition.h>
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/iota.h>
 #include <ebb/ops/reduction/arg.h>
@@ -11,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -276,12 +278,48 @@ Var root(const Var& x) {
   return where(positive, sqrt(where(positive, x, 1.0)), detach(x));
 }
 
+// What a composition over axes is given, judged in its own name before anything is recorded: its axes, counted from
+// the front.
+Axes floating_axes(const Row& row, const Operand& x, const Axes& axes) {
+  Arguments(row, {x}).require_floating(0);
+  return Axes(resolved_axes(row, x, axes));
+}
+
+// The same for the softmax family, whose largest element has to exist.
+Axes softmax_axes(const Row& row, const Operand& x, const Axes& axes) {
+  const Arguments call(row, {x});
+  call.require_floating(0);
+  const IntList resolved = resolved_axes(row, x, axes);
+  if (is_over_nothing(call, reduced_shape(call.shape(0), resolved, false))) {
+    call.fail_shape(fmt::format("the {} of no elements does not exist", row.name));
+  }
+  return Axes(resolved);
+}
+
 // What the softmax family subtracts: the largest element. It cancels, so it is a constant to the derivative; an
 // infinite one would turn into inf - inf.
 Var shift_of(const Operand& x, const Axes& axes) {
   const double inf = std::numeric_limits<double>::infinity();
   const Var largest = detach(max(x, axes, true));
   return where(less(largest, inf), where(greater(largest, -inf), largest, 0.0), 0.0);
+}
+
+Var variance(const Row& row, const Operand& x, const Axes& axes, const VarianceOptions& options) {
+  const Axes counted = floating_axes(row, x, axes);
+  const Arguments call(row, {x});
+  if (!std::isfinite(options.correction)) {
+    call.fail_usage(fmt::format("the correction must be finite, it is {}", options.correction));
+  }
+  const Shape& shape = call.shape(0);
+  const std::int64_t results = reduced_shape(shape, counted.resolve(shape.rank()), false).numel();
+  const std::int64_t n = results == 0 ? 0 : shape.numel() / results;
+  if (results > 0 && static_cast<double>(n) <= options.correction) {
+    call.fail_shape(fmt::format("{} element{} per result with a correction of {} leave{} nothing to divide by", n,
+                                n == 1 ? "" : "s", options.correction, n == 1 ? "s" : ""),
+                    "Use {.correction = 0} for the biased variance.");
+  }
+  return sum(square(x - mean(x, counted, true)), counted, options.keepdim) /
+         (static_cast<double>(n) - options.correction);
 }
 
 Var without_axes(const Var& x, const Axes& axes) {
@@ -312,48 +350,50 @@ Var any(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kAny, 
 Var all(const Operand& x, const Axes& axes, bool keepdim) { return reduce(kAll, x, axes, keepdim); }
 
 Var var(const Operand& x, const Axes& axes, const VarianceOptions& options) {
+  static constexpr Row kVar = composition("var");
   const auto scope = x.tape().scope("var", x.where());
-  const Shape shape = x.var().shape();
-  const std::int64_t results = reduced_shape(shape, resolved_axes(kMean, x, axes), false).numel();
-  const std::int64_t n = results == 0 ? 0 : shape.numel() / results;
-  if (results > 0 && static_cast<double>(n) <= options.correction) {
-    throw ShapeError(
-        fmt::format("var: {} element{} per result with a correction of {} leave{} nothing to divide by; "
-                    "got {}{}. Use {{.correction = 0}} for the biased variance. ({})",
-                    n, n == 1 ? "" : "s", options.correction, n == 1 ? "s" : "", name(x.var().dtype()),
-                    to_string(shape), to_string(x.tape().line(x.where()))));
-  }
-  return sum(square(x - mean(x, axes, true)), axes, options.keepdim) / (static_cast<double>(n) - options.correction);
+  return variance(kVar, x, axes, options);
 }
 
 Var std(const Operand& x, const Axes& axes, const VarianceOptions& options) {
+  static constexpr Row kStd = composition("std");
   const auto scope = x.tape().scope("std", x.where());
-  return root(var(x, axes, options));
+  const Var squared = [&] {
+    const auto inner = x.tape().scope("var", x.where());
+    return variance(kStd, x, axes, options);
+  }();
+  return root(squared);
 }
 
 Var norm(const Operand& x, const Axes& axes, bool keepdim) {
+  static constexpr Row kNorm = composition("norm");
   const auto scope = x.tape().scope("norm", x.where());
-  const Axes counted(resolved_axes(kSum, x, axes));  // or its error, with nothing recorded
-  return root(sum(square(x), counted, keepdim));
+  return root(sum(square(x), floating_axes(kNorm, x, axes), keepdim));
 }
 
 Var logsumexp(const Operand& x, const Axes& axes, bool keepdim) {
+  static constexpr Row kLogsumexp = composition("logsumexp");
   const auto scope = x.tape().scope("logsumexp", x.where());
-  const Var shift = shift_of(x, axes);
-  const Var result = log(sum(exp(x - shift), axes, true)) + shift;
-  return keepdim ? result : without_axes(result, axes);
+  const Axes counted = softmax_axes(kLogsumexp, x, axes);
+  const Var shift = shift_of(x, counted);
+  const Var result = log(sum(exp(x - shift), counted, true)) + shift;
+  return keepdim ? result : without_axes(result, counted);
 }
 
 Var log_softmax(const Operand& x, const Axes& axes) {
+  static constexpr Row kLogSoftmax = composition("log_softmax");
   const auto scope = x.tape().scope("log_softmax", x.where());
-  const Var shifted = x - shift_of(x, axes);
-  return shifted - log(sum(exp(shifted), axes, true));
+  const Axes counted = softmax_axes(kLogSoftmax, x, axes);
+  const Var shifted = x - shift_of(x, counted);
+  return shifted - log(sum(exp(shifted), counted, true));
 }
 
 Var softmax(const Operand& x, const Axes& axes) {
+  static constexpr Row kSoftmax = composition("softmax");
   const auto scope = x.tape().scope("softmax", x.where());
-  const Var weights = exp(x - shift_of(x, axes));
-  return weights / sum(weights, axes, true);
+  const Axes counted = softmax_axes(kSoftmax, x, axes);
+  const Var weights = exp(x - shift_of(x, counted));
+  return weights / sum(weights, counted, true);
 }
 
 std::span<const Row* const> reduction_rows() {

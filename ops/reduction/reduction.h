@@ -67,7 +67,7 @@ struct VarianceOptions {
 /// The variance over axes: sum((x - mean(x))^2) / (n - correction), in two passes.
 ///
 /// Gradient  dx = 2 (x - mean(x)) ct / (n - correction)
-/// Throws    as mean; ShapeError unless n > correction.
+/// Throws    as mean; ShapeError unless n > correction; UsageError unless the correction is finite.
 /// Error     128 ulp, and what the rounding of the mean adds: its square.
 /// Example   var(x, 0, {.correction = 0});   // f32[32, 10] -> f32[10]
 Var var(const Operand& x, const Axes& axes = kAllAxes, const VarianceOptions& options = {});
@@ -84,7 +84,7 @@ Var norm(const Operand& x, const Axes& axes = kAllAxes, bool keepdim = false);
 
 /// log(sum(exp(x))) over axes, without overflow; -inf where every element is.
 ///
-/// Gradient  dx = softmax(x) ct; 0 where x is -inf.
+/// Gradient  dx = softmax(x) ct; 0 where x is -inf, NaN where every element is.
 /// Throws    as max.
 Var logsumexp(const Operand& x, const Axes& axes = kAllAxes, bool keepdim = false);
 
@@ -94,7 +94,7 @@ Var logsumexp(const Operand& x, const Axes& axes = kAllAxes, bool keepdim = fals
 /// Throws    as max.
 Var log_softmax(const Operand& x, const Axes& axes = -1);
 
-/// exp(x) / sum(exp(x)) over axes, without overflow; 0 where x is -inf.
+/// exp(x) / sum(exp(x)) over axes, without overflow; 0 where x is -inf, NaN where every element is.
 ///
 /// Gradient  dx = y (ct - sum(y ct)) for the result y.
 /// Throws    as max.

@@ -1,6 +1,7 @@
 #include <ebb/ops/scan/scan.h>
 
 #include <ebb/engine/lanes/elementwise_row.h>
+#include <ebb/ops/composition.h>
 #include <ebb/ops/elementwise/elementwise.h>
 #include <ebb/ops/indexing/slice.h>
 #include <fmt/format.h>
@@ -120,9 +121,9 @@ Var linear_recurrence(const Operand& a, const Operand& b, int axis, const ScanOp
 
 Var shift(const Operand& x, int axis, double fill, const ScanOptions& options) {
   const auto scope = x.tape().scope("shift", x.where());
+  static constexpr Row kShift = composition("shift");
   const int rank = x.var().rank();
-  const std::array ids{x.var().id()};
-  const auto at = static_cast<std::size_t>(Call(x.tape(), kCumsum, ids, {}, x.where()).axis(axis));
+  const auto at = static_cast<std::size_t>(Arguments(kShift, {x}).axis(axis));
   IntList low, high, starts, stops;
   for (int i = 0; i < rank; ++i) {
     low.push_back(0);

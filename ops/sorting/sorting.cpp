@@ -4,6 +4,7 @@
 #include <ebb/ops/sorting/sorting.h>
 
 #include <ebb/engine/threads/pool.h>
+#include <ebb/ops/composition.h>
 #include <ebb/ops/indexing/gather.h>
 #include <fmt/format.h>
 
@@ -113,14 +114,16 @@ void run_argsort(KernelCall& call) {
   });
 }
 
+void check_sortable(const Call& call) {
+  if (call.dtype(0) == DType::boolean) call.fail_dtype("does not take bool", "Convert it with cast(x, DType::i64).");
+}
+
 const Row kArgsort{
     .name = "argsort",
     .type =
         [](const Call& call) {
           const int axis = call.axis(call.attrs().integer("axis"));
-          if (call.dtype(0) == DType::boolean) {
-            call.fail_dtype("does not take bool", "Convert it with cast(x, DType::i64).");
-          }
+          check_sortable(call);
           if (call.dtype(0) == DType::f32 && call.shape(0)[axis] > std::int64_t{0xffffffff}) {
             call.fail_shape("f32 lanes of 2^32 elements and more cannot be sorted",
                             "Convert x with cast(x, DType::f64).");
@@ -158,36 +161,39 @@ const Row kArgsort{
         },
 };
 
-// The first `count` places, all if it is negative.
+// The first `count` places along an axis counted from the front.
 Var first_places(const Operand& x, int axis, bool descending, std::int64_t count) {
-  const std::array ids{x.var().id()};
-  const int at = Call(x.tape(), kArgsort, ids, {}, x.where()).axis(axis);
-  const std::int64_t first = count < 0 ? x.var().shape()[at] : count;
-  return x.tape().record(kArgsort, {x}, {{"axis", std::int64_t{at}}, {"descending", descending}, {"first", first}});
+  return x.tape().record(kArgsort, {x}, {{"axis", std::int64_t{axis}}, {"descending", descending}, {"first", count}});
 }
 
 }  // namespace
 
 Var argsort(const Operand& x, int axis, const SortOptions& options) {
-  return first_places(x, axis, options.descending, -1);
+  const int at = Arguments(kArgsort, {x}).axis(axis);
+  return first_places(x, at, options.descending, x.var().shape()[at]);
 }
 
 Var sort(const Operand& x, int axis, const SortOptions& options) {
+  static constexpr Row kSort = composition("sort");
   const auto scope = x.tape().scope("sort", x.where());
-  return gather(x, argsort(x, axis, options), axis);
+  const Arguments call(kSort, {x});
+  const int at = call.axis(axis);
+  check_sortable(call);
+  return gather(x, argsort(x, at, options), at);
 }
 
 TopK top_k(const Operand& x, std::int64_t k, int axis, const TopKOptions& options) {
   const auto scope = x.tape().scope("top_k", x.where());
-  const int rank = x.var().rank();
-  const std::int64_t n = axis >= -rank && axis < rank ? x.var().shape()[axis < 0 ? axis + rank : axis] : k;
+  static constexpr Row kTopK = composition("top_k");
+  const Arguments call(kTopK, {x});
+  const int at = call.axis(axis);
+  check_sortable(call);
+  const std::int64_t n = call.shape(0)[at];
   if (k < 0 || k > n) {
-    throw ShapeError(fmt::format("top_k: k is {} but axis {} has {} element{}; got {}{}. ({})", k, axis, n,
-                                 n == 1 ? "" : "s", name(x.var().dtype()), to_string(x.var().shape()),
-                                 to_string(x.tape().line(x.where()))));
+    call.fail_shape(fmt::format("k is {} but axis {} has {} element{}", k, axis, n, n == 1 ? "" : "s"));
   }
-  const Var indices = first_places(x, axis, options.largest, k);  // or the axis's error
-  return {gather(x, indices, axis), indices};
+  const Var indices = first_places(x, at, options.largest, k);
+  return {gather(x, indices, at), indices};
 }
 
 std::span<const Row* const> sorting_rows() {

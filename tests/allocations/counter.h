@@ -13,4 +13,10 @@ struct Allocations {
 /// Since the program began.
 Allocations allocations();
 
+/// From the `first` request on, counted from now, the system has no memory for `many`, whether by new or for the cache.
+/// False where requests for the cache cannot be seen: under a sanitizer.
+bool fail_requests(std::size_t first, std::size_t many);
+/// The system has memory again; how many requests there were.
+std::size_t stop_failing();
+
 }  // namespace ebb::test

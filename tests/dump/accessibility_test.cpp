@@ -177,6 +177,10 @@ TEST_F(Accessibility, KeysStepAndEdit) {
   EXPECT_EQ(driver_->run("return document.querySelector(\"input[aria-label='x 0, 0']\").value"), "7.00");
   edit("word");
   EXPECT_EQ(driver_->run("return document.querySelector(\"input[aria-label='x 0, 0']\").ariaInvalid"), "");
+  EXPECT_TRUE(text("announcement").ends_with("is no number: x 0, 0 stays as it was.")) << text("announcement");
+  driver_->run("document.activeElement.blur()");  // who leaves it finds the number again
+  EXPECT_EQ(driver_->run("return document.querySelector(\"input[aria-label='x 0, 0']\").ariaInvalid"), nullptr);
+  EXPECT_EQ(driver_->run("return document.querySelector(\"input[aria-label='x 0, 0']\").value"), "7.00");
   driver_->run("document.getElementById('reset').click()");
   EXPECT_EQ(text("announcement"), "The recorded numbers again.");
 }

@@ -75,6 +75,50 @@ TEST(Condense, EqualBlocksAreShownOnce) {
   EXPECT_EQ(graph.nodes.size(), describe(three).nodes.size());
 }
 
+// Every node that a formula, or a local derivative, names.
+void expect_named(const Graph& graph, const lane::Symbol& symbol, const std::string& of) {
+  if (symbol.op == lane::Symbol::Op::name && symbol.value >= 0) {
+    const auto id = static_cast<NodeId>(symbol.value);
+    EXPECT_NE(graph.index_of(id), kNoIndex) << symbol.word << " in " << of;
+    const std::string label = graph.label_of(id);
+    EXPECT_TRUE(!label.starts_with('%') || label == symbol.word) << symbol.word << " in " << of << " is " << label;
+  }
+  for (const lane::Symbol& operand : symbol.operands) expect_named(graph, operand, of);
+}
+
+TEST(Condense, FormulasNameWhatIsShown) {
+  Tape tape;
+  Var h = tape.leaf(Tensor::full({4}, 0.5, DType::f64), "x");
+  for (int i = 1; i <= 5; ++i) {
+    const auto block = tape.scope("block" + std::to_string(i));
+    h = tanh(exp(h));
+  }
+  const Var y = sin(h);
+  pullback(y, tape.leaf(Tensor::full({4}, 1, DType::f64), "dy"), {tape.find("x")});
+  const Graph graph = describe(tape, {.fold_repeats = true});
+  expect_whole(graph);
+  ASSERT_EQ(graph.repeats.size(), 1u);
+  std::vector<std::string> formulas, from_repeats;
+  for (const GraphNode& node : graph.nodes) {
+    if (node.folded_into != kNoNode || node.inputs.empty()) continue;
+    formulas.push_back(graph.label_of(node.id) + " = " + node.formula);
+    if (node.reads_repeat) from_repeats.push_back(graph.label_of(node.id));
+    EXPECT_EQ(node.formula, node.spelled.text());
+    expect_named(graph, node.spelled, node.formula);
+    for (const GraphPullback& pullback : node.pullbacks) expect_named(graph, pullback.local, node.formula);
+    for (const NodeId in : node.inputs) EXPECT_NE(graph.index_of(in), kNoIndex) << node.formula;
+  }
+  // The way forward leaves the block at its end, and the way back enters it there: %2 is shown for what sin has read,
+  // %14 is what the rule of sin gives.
+  EXPECT_EQ(formulas, (std::vector<std::string>{"%1 = exp(x)", "%2 = tanh(%1)", "%11 = sin(%2)", "%14 = dy * cos(%2)",
+                                                "%34 = %14 * (1 - %2 * %2)", "dx = %34 * %1"}));
+  EXPECT_EQ(from_repeats, (std::vector<std::string>{"%11", "%34"}));
+  const GraphNode& end = graph.nodes[graph.index_of(2)];
+  ASSERT_EQ(end.gradients.size(), 1u);
+  EXPECT_EQ(end.gradients[0].node, 14u);
+  EXPECT_EQ(end.gradients[0].name, "%14");
+}
+
 TEST(Condense, FoldedDumpsOfLargeModelsAreShort) {
   Tape tape(Tape::Mode::trace);
   test::blocks(tape, 250);

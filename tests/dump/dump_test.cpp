@@ -1,13 +1,16 @@
 // Dumps, compared with golden files. EBB_UPDATE_GOLDEN=1 writes them anew; then read what changed before you commit it.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/dump/support/golden.h"
@@ -251,8 +254,62 @@ TEST(Dump, IntoAMissingFolder) {
   EXPECT_EQ(test::thrown<IoError>([&] {
               write_dump(tape, "/nonexistent/a.txt", {}, {"demo.cpp", 7});
             }),
-            "dump: cannot write /nonexistent/a.txt, No such file or directory. Does the folder exist, and may it be "
-            "written? (demo.cpp:7)");
+            "dump: cannot write /nonexistent/a.txt, No such file or directory. Name a file in a folder that exists and "
+            "may be written. (demo.cpp:7)");
+}
+
+class IntoAFolder : public testing::Test {
+ protected:
+  void SetUp() override {
+    const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = std::filesystem::path(EBB_TEST_OUTPUT) / fmt::format("{}_{}", test.test_suite_name(), test.name());
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+  std::string path(const char* name) const { return (folder_ / name).string(); }
+  std::vector<std::string> files() const {
+    std::vector<std::string> out;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_)) out.push_back(entry.path().filename());
+    std::ranges::sort(out);
+    return out;
+  }
+  std::filesystem::path folder_;
+  Tape tape_;
+};
+
+TEST_F(IntoAFolder, AFailureLeavesWhatWasThere) {
+  std::filesystem::create_directories(folder_ / "taken");
+  EXPECT_EQ(
+      test::thrown<IoError>([&] {
+        write_dump(tape_, path("taken"), {}, {"demo.cpp", 7});
+      }),
+      fmt::format("dump: cannot write {}, Is a directory. Name a file in a folder that exists and may be written. "
+                  "(demo.cpp:7)",
+                  path("taken")));
+  std::ofstream(folder_ / "kept.txt") << "kept";
+  EXPECT_THROW(write_dump(tape_, path("kept.txt"), {.depth = -1}), UsageError);
+  EXPECT_EQ(test::read(folder_ / "kept.txt"), "kept");
+  EXPECT_EQ(files(), (std::vector<std::string>{"kept.txt", "taken"}));
+}
+
+TEST_F(IntoAFolder, ALinkStaysOne) {
+  std::ofstream(folder_ / "file.txt") << "old";
+  std::filesystem::create_symlink("file.txt", folder_ / "link.txt");
+  write_dump(tape_, path("link.txt"));
+  EXPECT_TRUE(std::filesystem::is_symlink(folder_ / "link.txt"));
+  EXPECT_EQ(test::read(folder_ / "file.txt"), dump(tape_));
+  EXPECT_EQ(files(), (std::vector<std::string>{"file.txt", "link.txt"}));
+}
+
+TEST_F(IntoAFolder, WhatIsNoFileIsWrittenTo) {
+  ASSERT_EQ(mkfifo(path("pipe").c_str(), 0600), 0);
+  std::string read;
+  std::thread reader([&] { read = test::read(folder_ / "pipe"); });
+  write_dump(tape_, path("pipe"));
+  reader.join();
+  EXPECT_EQ(read, dump(tape_));
+  EXPECT_TRUE(std::filesystem::is_fifo(folder_ / "pipe"));
+  EXPECT_EQ(files(), std::vector<std::string>{"pipe"});
 }
 
 TEST(Dump, WrongVars) {

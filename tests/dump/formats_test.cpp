@@ -100,6 +100,48 @@ TEST(Formats, TreeShowsEveryNodeOnce) {
   }
 }
 
+TEST(Formats, ColumnsAreThoseOfATerminal) {
+  EXPECT_EQ(columns(""), 0u);
+  EXPECT_EQ(columns("dx"), 2u);
+  EXPECT_EQ(columns("\u03b3\u00b7x"), 3u);
+  EXPECT_EQ(columns("x\u0302"), 1u);             // combining: a circumflex,
+  EXPECT_EQ(columns("x\u20d7"), 1u);             // an arrow above,
+  EXPECT_EQ(columns("\u05e9\u05b8\u05dc"), 2u);  // a Hebrew vowel,
+  EXPECT_EQ(columns("\u0e17\u0e35\u0e48"), 1u);  // a Thai vowel and tone
+  EXPECT_EQ(columns("\u6279\u91cf"), 4u);        // wide: Han,
+  EXPECT_EQ(columns("\uff38\u3042\ud55c"), 6u);  // full-width, Hiragana, Hangul,
+  EXPECT_EQ(columns("\U0001f642\u2705"), 4u);    // emoji
+  EXPECT_EQ(columns("\uff71"), 1u);              // half-width Katakana
+  EXPECT_EQ(columns("\xff\xfe"), 2u);            // not UTF-8
+  EXPECT_EQ(shortened("\u6279\u91cf\u6b63", 4), "\u6279\u91cf...");
+  EXPECT_EQ(shortened("\u6279\u91cf\u6b63", 3), "\u6279...");
+  EXPECT_EQ(shortened("abx\u0302y", 3), "abx\u0302...");
+}
+
+// What stands behind a name begins where it does in every other line.
+TEST(Formats, NamesOfAnyLettersKeepTheTableAligned) {
+  Tape tape;
+  for (const char* name : {"plain", "x\u0302", "\u6279\u91cf", "\U0001f642", "\u05e9\u05dc\u05d5\u05dd"}) {
+    tape.leaf(Tensor::full({2}, 1, DType::f64), name);
+  }
+  EXPECT_EQ(dump(tape, {.source_lines = false}),
+            "tape: 5 nodes\n"
+            "\n"
+            "forward\n"
+            "  id  name   op    type    bytes\n"
+            "  %0  plain  leaf  f64[2]     16\n"
+            "  %1  x\u0302      leaf  f64[2]     16\n"
+            "  %2  \u6279\u91cf   leaf  f64[2]     16\n"
+            "  %3  \U0001f642     leaf  f64[2]     16\n"
+            "  %4  \u05e9\u05dc\u05d5\u05dd   leaf  f64[2]     16\n");
+}
+
+TEST(Formats, MarksThatTurnLettersAroundAreVisible) {
+  EXPECT_EQ(printable("a\u202eb\u2028c"), "a\\u202eb\\u2028c");
+  EXPECT_EQ(printable("\ufeff\u2066"), "\\ufeff\\u2066");
+  EXPECT_EQ(printable("\u05e9 \u200d"), "\u05e9 \u200d");
+}
+
 TEST(Formats, ColorsAreForTerminals) {
   Tape tape;
   test::nine_steps(tape);

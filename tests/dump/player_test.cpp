@@ -275,6 +275,18 @@ TEST_F(Player, WalksTwoThousandNodes) {
       walk["painted"].get<double>(), steps[steps.size() / 2], steps.back());
 }
 
+// Of repeated blocks one is shown. What reads the others has not been computed from it, and the page does not pretend.
+TEST_F(Player, SaysWhatIsShownOnceOfSeveral) {
+  Tape tape;
+  test::blocks(tape, 6);
+  write(tape, {.fold_repeats = true});
+  const std::string page = document("&edit=x,1,-3");
+  EXPECT_NE(page.find("Shown once of 4: net.block2, up to net.block5; the numbers are those of the first."),
+            std::string::npos);
+  EXPECT_NE(page.find("(it reads what is shown once of several)"), std::string::npos);
+  EXPECT_FALSE(report(page)["blocked"].empty());
+}
+
 TEST_F(Player, HostileNamesStayText) {
   Tape tape;
   test::hostile_names(tape);

@@ -46,6 +46,28 @@ TEST(FailedRecording, IsDumpedUpToTheFailure) {
   EXPECT_EQ(dump(tape, {.to = h}).find("failed"), std::string::npos);
 }
 
+// A branch on a value: nothing was refused by a row, but here the recording stops.
+TEST(FailedRecording, EndsWhereAValueWasReadWhileTracing) {
+  Tape tape(Tape::Mode::trace);
+  const Var x = tape.leaf(Tensor::full({2, 3}, 1, DType::f64), "x");
+  const auto scope = tape.scope("net");
+  const Var h = tape.name(sum(x), "h");
+  const std::string message = test::thrown<UsageError>([&] { h.item(); });
+  EXPECT_TRUE(message.starts_with("value: cannot read the value of sum h while tracing.")) << message;
+  const Graph graph = describe(tape);
+  const GraphNode& failed = graph.nodes.back();
+  EXPECT_EQ(failed.role, Role::failed);
+  EXPECT_EQ(failed.message, message);
+  EXPECT_EQ(failed.formula, "value(h)");
+  EXPECT_EQ(failed.inputs, std::vector<NodeId>{h.id()});
+  EXPECT_EQ(graph.scopes[failed.scope].path, "net");
+  for (const DumpFormat format : {DumpFormat::text, DumpFormat::tree, DumpFormat::dot, DumpFormat::markdown}) {
+    EXPECT_NE(dump(tape, format).find("value: cannot read"), std::string::npos) << name(format);
+  }
+  h * 2;  // it was caught, and recording goes on
+  EXPECT_EQ(dump(tape).find("failed"), std::string::npos);
+}
+
 TEST(FailedRecording, EndsWithTheNextNode) {
   Tape tape;
   const Var x = tape.leaf(Tensor::full({2, 3}, 1, DType::f64), "x");

@@ -1,6 +1,7 @@
 // Safetensors: what is saved comes back, and every way in which a file can lie is told apart, in exact words.
 #include <ebb/engine/io/safetensors.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <cmath>
 #include <csignal>
@@ -297,8 +298,28 @@ TEST_F(SafetensorsFile, StaysAsItWasWhereWritingFails) {
             "save_safetensors: cannot create a file beside it (No such file or directory); got \"" + file("no/x") +
                 "\". What was there is unchanged.");
   EXPECT_EQ(thrown_here<IoError>([&] { save_safetensors(path_, {}); }),
-            "save_safetensors: cannot replace it (Is a directory); got \"" + path_.string() +
-                "\". What was there is unchanged.");
+            "save_safetensors: not a regular file; got \"" + path_.string() + "\". What was there is unchanged.");
+  EXPECT_EQ(thrown_here<IoError>([&] { save_safetensors("", {}); }),
+            "save_safetensors: no path was given; got \"\". What was there is unchanged.");
+}
+
+TEST_F(SafetensorsFile, IsWrittenBehindALinkAndKeepsItsPermissions) {
+  namespace fs = std::filesystem;
+  save_safetensors(file("x"), {});
+  fs::permissions(file("x"), fs::perms::owner_read | fs::perms::owner_write);
+  fs::create_symlink("x", file("link"));
+  save_safetensors(file("link"), some_tensors());
+  EXPECT_TRUE(fs::is_symlink(file("link")));
+  EXPECT_EQ(load_safetensors(file("x")).tensors.size(), some_tensors().size());
+  EXPECT_EQ(fs::status(file("x")).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+  EXPECT_EQ(files(), 2u) << "a draft was left";
+}
+
+TEST_F(SafetensorsFile, TakesNoDevicesPlace) {
+  ASSERT_EQ(mkfifo(file("pipe").c_str(), 0600), 0);
+  EXPECT_EQ(thrown_here<IoError>([&] { save_safetensors(file("pipe"), {}); }),
+            "save_safetensors: not a regular file; got \"" + file("pipe") + "\". What was there is unchanged.");
+  EXPECT_TRUE(std::filesystem::is_fifo(file("pipe")));
 }
 
 }  // namespace

@@ -70,6 +70,12 @@ TEST(Module, NamesAreTakenOnce) {
   thrown<UsageError>([&] { net.add("a.b", nn::Tanh()); });
 }
 
+TEST(Module, PartsAreCounted) {
+  const nn::Sequential net = small_net();
+  EXPECT_EQ(net[0].name(), "fc1");
+  EXPECT_EQ(thrown<UsageError>([&] { net[4]; }), "module: Sequential has 4 parts, there is no part 4.");
+}
+
 TEST(Module, CopiesAreDeletedAndMovesAreNot) {
   static_assert(!std::is_copy_constructible_v<nn::Linear> && !std::is_copy_assignable_v<nn::Sequential>);
   Random random(0);
@@ -192,6 +198,8 @@ TEST(Training, AccuracyCountsRows) {
   const Tensor scores = Tensor::of<float>({3, 2}, {1, 2, 3, 0, std::nanf(""), 1});
   EXPECT_NEAR(nn::accuracy(scores, Tensor::of<std::int64_t>({3}, {1, 1, 1})), 2.0 / 3, 1e-12);
   thrown<ShapeError>([&] { nn::accuracy(scores, Tensor::of<std::int64_t>({2}, {1, 1})); });
+  EXPECT_EQ(thrown<DTypeError>([&] { nn::accuracy(scores, Tensor::zeros({3})); }),
+            "accuracy: labels must be i64, got f32[3]. Convert them with to(DType::i64).");
 }
 
 TEST(Training, PredictCommitsNothingAndLeavesModes) {
@@ -200,6 +208,10 @@ TEST(Training, PredictCommitsNothingAndLeavesModes) {
   EXPECT_EQ(nn::predict(net, numbers({10, 4}), 4).shape(), (Shape{10, 2}));
   EXPECT_TRUE(identical(net.state("bn1.running_mean").value(), mean));
   EXPECT_TRUE(net.child("bn1").training());
+  EXPECT_EQ(thrown<UsageError>([&] {
+              nn::predict(net, numbers({10, 4}), 0);
+            }),
+            "predict: the size of a batch must be positive, got 0.");
 }
 
 }  // namespace

@@ -137,7 +137,10 @@ TEST_F(Texts, Where) {
 }
 
 TEST_F(Texts, Activations) {
-  expect<UsageError>([&] { softplus(x, {.beta = 0}); }, "softplus: beta must be positive, not 0" + got_x);
+  const double nan = std::nan("");
+  expect<UsageError>([&] { softplus(x, {.beta = 0}); }, "softplus: beta must be positive and finite, not 0" + got_x);
+  expect<UsageError>([&] { softplus(x, {.threshold = nan}); }, "softplus: the threshold is no number" + got_x);
+  expect<UsageError>([&] { clamp(x, {.min = nan}); }, "clamp: a bound is no number" + got_x);
   expect<UsageError>([&] { clamp(x, {}); }, "clamp: there is neither a min nor a max" + got_x);
   expect<UsageError>([&] { clamp(x, {.min = 2, .max = 1}); }, "clamp: max 1 is not at least min 2" + got_x);
 }
@@ -165,8 +168,12 @@ TEST_F(Texts, Reductions) {
       of("argmin", [](auto& a, auto& axes) { return argmin(a, axes); }),
       of_bool("any", [](auto& a, auto& axes) { return any(a, axes); }),
       of_bool("all", [](auto& a, auto& axes) { return all(a, axes); }),
-      of("mean", [](auto& a, auto& axes) { return var(a, axes); }),  // by its first step
-      of("sum", [](auto& a, auto& axes) { return norm(a, axes); }),
+      of("var", [](auto& a, auto& axes) { return var(a, axes); }),
+      of("std", [](auto& a, auto& axes) { return ebb::std(a, axes); }),
+      of("norm", [](auto& a, auto& axes) { return norm(a, axes); }),
+      of("logsumexp", [](auto& a, auto& axes) { return logsumexp(a, axes); }),
+      of("log_softmax", [](auto& a, auto& axes) { return log_softmax(a, axes); }),
+      of("softmax", [](auto& a, auto& axes) { return softmax(a, axes); }),
   };
   for (const Reduce& r : reductions) {
     const auto expect_text = [&](const Axes& axes, const std::string& what) {
@@ -190,12 +197,25 @@ TEST_F(Texts, Reductions) {
   EXPECT_EQ(max(none, 1).shape(), (Shape{0}));
   expect<DTypeError>([&] { any(x); },
                      "any: input 0 must be bool, not f32" + got_x + " Convert it with cast(x, DType::boolean).");
-  expect<ShapeError>([&] { var(s); },
-                     "var: 1 element per result with a correction of 1 leaves nothing to divide by; got f32[]. Use "
-                     "{.correction = 0} for the biased variance.");
+  expect<ShapeError>(
+      [&] { var(s); },
+      "var: 1 element per result with a correction of 1 leaves nothing to divide by; got f32[] (%5). Use "
+      "{.correction = 0} for the biased variance.");
   expect<ShapeError>([&] { ebb::std(none, 0); },
-                     "var: 0 elements per result with a correction of 1 leave nothing to divide by; got f32[0, 4]. "
-                     "Use {.correction = 0} for the biased variance.");
+                     "std: 0 elements per result with a correction of 1 leave nothing to divide by; got f32[0, 4] "
+                     "(%4). Use {.correction = 0} for the biased variance.");
+  expect<UsageError>([&] { var(x, 0, {.correction = std::nan("")}); },
+                     "var: the correction must be finite, it is nan" + got_x);
+  expect<ShapeError>([&] { softmax(none, 0); },
+                     "softmax: the softmax of no elements does not exist; got f32[0, 4] (%4).");
+  expect<ShapeError>([&] { logsumexp(none, 0); },
+                     "logsumexp: the logsumexp of no elements does not exist; got f32[0, 4] (%4).");
+  const std::string integers =
+      ": needs a floating type, input 0 is i64; got i64[3, 4] (%2). Convert it with cast(x, "
+      "DType::f32).";
+  expect<DTypeError>([&] { log_softmax(i); }, "log_softmax" + integers);
+  expect<DTypeError>([&] { norm(i); }, "norm" + integers);
+  expect<DTypeError>([&] { ebb::std(i); }, "std" + integers);
 }
 
 TEST_F(Texts, ScansAndOrder) {
@@ -203,12 +223,16 @@ TEST_F(Texts, ScansAndOrder) {
   expect<ShapeError>([&] { cumsum(x, 2); }, "cumsum: axis 2 is outside of 2 axes" + got_x + axes);
   expect<ShapeError>([&] { cumprod(x, -3); }, "cumprod: axis -3 is outside of 2 axes" + got_x + axes);
   expect<ShapeError>([&] { argsort(x, 2); }, "argsort: axis 2 is outside of 2 axes" + got_x + axes);
-  expect<ShapeError>([&] { top_k(x, 2, 5); }, "argsort: axis 5 is outside of 2 axes" + got_x + axes);
+  expect<ShapeError>([&] { top_k(x, 2, 5); }, "top_k: axis 5 is outside of 2 axes" + got_x + axes);
   expect<DTypeError>([&] { cumsum(b, 0); },
                      "cumsum: does not take bool; got bool[3, 4] (%3). Convert it with cast(x, DType::i64).");
   expect<DTypeError>([&] { argsort(b); },
                      "argsort: does not take bool; got bool[3, 4] (%3). Convert it with cast(x, DType::i64).");
-  expect<ShapeError>([&] { top_k(x, 5); }, "top_k: k is 5 but axis -1 has 4 elements; got f32[3, 4].");
+  expect<DTypeError>([&] { sort(b); },
+                     "sort: does not take bool; got bool[3, 4] (%3). Convert it with cast(x, DType::i64).");
+  expect<ShapeError>([&] { sort(x, 2); }, "sort: axis 2 is outside of 2 axes" + got_x + axes);
+  expect<ShapeError>([&] { shift(x, 2, 0); }, "shift: axis 2 is outside of 2 axes" + got_x + axes);
+  expect<ShapeError>([&] { top_k(x, 5); }, "top_k: k is 5 but axis -1 has 4 elements" + got_x);
   expect<DTypeError>([&] { linear_recurrence(x, i, 0); },
                      "linear_recurrence: inputs are f32 and i64; got f32[3, 4] (%0 \"x\"), i64[3, 4] (%2). Convert one "
                      "with cast(x, DType::f32).");
@@ -235,6 +259,10 @@ TEST_F(Texts, Random) {
   expect<UsageError>([&] { uniform(tape, generator, {2}, {.lo = 2, .hi = 1}); },
                      "uniform: lo must not exceed hi and both must be finite, got 2 and 1.");
   expect<UsageError>([&] { bernoulli(tape, generator, {2}, 1.5); }, "bernoulli: p must be in [0, 1], got 1.5.");
+  expect<UsageError>([&] { uniform(tape, generator, {2}, {.lo = -3e38, .hi = 3e38}); },
+                     "uniform: the range from -3e+38 to 3e+38 is too wide for f32.");
+  expect<UsageError>([&] { normal(tape, generator, {2}, {.deviation = -1}); },
+                     "normal: mean and deviation must be finite, the deviation not negative, got 0 and -1.");
 }
 
 TEST_F(Texts, Matmul) {
@@ -278,7 +306,58 @@ TEST_F(Texts, Structure) {
       "broadcast_to: [3, 4] does not broadcast to [3, 5]" + got_x);
   expect<ShapeError>([&] { transpose(x, 0, 2); },
                      "transpose: axis 2 is outside of 2 axes" + got_x + " Axes run from -2 to 1.");
-  expect<ShapeError>([&] { log_softmax(x, 2); }, "max: axis 2 is outside of 2 axes" + got_x);
+}
+
+TEST_F(Texts, Indexing) {
+  const Var bad = tape.leaf(Tensor::of<std::int64_t>({1}, {5}), "bad");
+  expect<UsageError>([&] { index_select(x, bad, 0); },
+                     "gather: index 5 at [0, 0] is outside of axis 0, which has 3 elements; got f32[3, 4] (%0 \"x\"), "
+                     "i64[1, 4] (%8). Indices run from 0 to 2.");
+  expect<UsageError>([&] { one_hot(bad, 3); },
+                     "scatter_add: index 5 at [0, 0] is outside of axis 1, which has 3 elements; got f32[1, 3] (%8), "
+                     "i64[1, 1] (%11), f32[1, 1] (%10). Indices run from 0 to 2.");
+  expect<UsageError>([&] { one_hot(bad, -1); },
+                     "one_hot: the number of classes must not be negative, it is -1; got i64[1] (%6 \"bad\").");
+  expect<DTypeError>([&] { one_hot(x, 3); },
+                     "one_hot: input 0 must be i64, not f32" + got_x + " Convert it with cast(x, DType::i64).");
+  expect<DTypeError>([&] { one_hot(bad, 3, DType::boolean); },
+                     "one_hot: does not give bool; got i64[1] (%6 \"bad\"). Compare instead: equal(unsqueeze(labels, "
+                     "-1), iota(tape, classes)).");
+  const Var deep = tape.leaf(Tensor::zeros({1, 1, 1, 1, 1, 1, 1, 1}, DType::i64));
+  expect<ShapeError>([&] { one_hot(deep, 3); },
+                     "one_hot: the result would have more than 8 axes; got i64[1, 1, 1, 1, 1, 1, 1, 1] (%7).");
+  expect<ShapeError>([&] { index_select(x, deep, 0); },
+                     "index_select: the result would have more than 8 axes; got f32[3, 4] (%0 \"x\"), i64[1, 1, 1, 1, "
+                     "1, 1, 1, 1] (%7).");
+}
+
+TEST_F(Texts, SizesThatOverflow) {
+  const std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  const std::string past = ": an axis would have more than 2^63 - 1 elements" + got_x;
+  expect<ShapeError>([&] { pad(x, {most, 0}, {most, 0}); }, "pad" + past);
+  expect<ShapeError>([&] { pad(x, {0, 0}, {0, 0}, {.interior = {0, most}}); }, "pad" + past);
+  expect<ShapeError>([&] { split(x, {most, most, 6}, 1); }, "split" + past);
+  expect<ShapeError>([&] { repeat(x, most, 0); }, "repeat" + past);
+  expect<ShapeError>(
+      [&] {
+        tile(v, {1, 1, 1, 1, 1, 1, 1, 1, 1});
+      },
+      "tile: 9 reps make more than 8 axes; got f32[4] (%1).");
+  EXPECT_EQ(tril(x, std::numeric_limits<std::int64_t>::min()).shape(), x.shape());
+  EXPECT_EQ(triu(x, most).shape(), x.shape());
+}
+
+TEST_F(Texts, ValuesThatADTypeDoesNotHold) {
+  expect<DTypeError>(
+      [&] {
+        pad(i, {1, 0}, {0, 0}, {.value = 0.5});
+      },
+      "pad: the value 0.5 is no i64; got i64[3, 4] (%2).");
+  expect<DTypeError>(
+      [&] {
+        pad(b, {1, 0}, {0, 0}, {.value = 3});
+      },
+      "pad: the value 3 is no bool; got bool[3, 4] (%3).");
 }
 
 TEST_F(Texts, Gradients) {

@@ -55,6 +55,14 @@ TEST(Indexing, GatherAndScatterAdd) {
   EXPECT_EQ(values<std::int64_t>(scatter_add(x, index, ones, 0)), (I{1, 1, 3, 3, 6, 5}));
 }
 
+TEST(Indexing, OneHotAddsALastAxis) {
+  Tape tape;
+  const Var labels = tape.leaf(Tensor::of<std::int64_t>({2, 1}, {2, 0}));
+  EXPECT_TRUE(identical(one_hot(labels, 3).value(), Tensor::of<float>({2, 1, 3}, {0, 0, 1, 1, 0, 0})));
+  const Var label = tape.leaf(Tensor::of<std::int64_t>({}, {1}));
+  EXPECT_TRUE(identical(one_hot(label, 2, DType::i64).value(), Tensor::of<std::int64_t>({2}, {0, 1})));
+}
+
 TEST(Indexing, PermuteAndTranspose) {
   Tape tape;
   const Var x = tape.leaf(iota({2, 3}));

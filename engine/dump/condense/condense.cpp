@@ -62,6 +62,8 @@ void Condenser::keep_all() {
   shown_as_.clear();
   for (const GraphNode& node : graph_.nodes) shown_as_.push_back(node.id);
   copies_.assign(graph_.nodes.size(), {});
+  last_.assign(graph_.nodes.size(), kNoIndex);
+  entries_.clear();
   groups_.clear();
   slots_.clear();
   keep_alias_.clear();
@@ -98,7 +100,10 @@ void Condenser::replace() {
     alias_now[i] = alias.parent;
     if (!keep_alias_[i]) continue;
     alias_now[i] = aliases.size();
-    alias.node = shown(alias.node);
+    const std::size_t by = index_of(alias.origin);
+    const NodeId held = by == kNoIndex ? shown(alias.node) : read(by, alias.node);
+    if (held != shown(alias.node)) alias.same_as = graph_.label_of(held);
+    alias.node = held;
     alias.of = shown(alias.of);
     alias.origin = shown(alias.origin);
     aliases.push_back(std::move(alias));
@@ -106,6 +111,11 @@ void Condenser::replace() {
   replace_edges(alias_now);
   graph_.aliases = std::move(aliases);
 
+  for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
+    if (shown_as_[i] != graph_.nodes[i].id) continue;
+    const auto group = groups_.find(graph_.nodes[i].id);
+    replace_reads(group == groups_.end() ? graph_.nodes[i] : group->second, i);
+  }
   std::vector<GraphNode> nodes;
   std::vector<std::size_t> node_now(graph_.nodes.size(), kNoIndex);
   for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
@@ -115,11 +125,8 @@ void Condenser::replace() {
     node_now[i] = nodes.size();
     nodes.push_back(group == groups_.end() ? std::move(node) : std::move(group->second));
     GraphNode& kept = nodes.back();
-    for (NodeId& in : kept.inputs) in = shown(in);
     kept.origin = shown(kept.origin);
     kept.cotangent_of = shown(kept.cotangent_of);
-    for (GraphGradient& gradient : kept.gradients) gradient.node = shown(gradient.node);
-    for (GraphPullback& pullback : kept.pullbacks) pullback.node = shown(pullback.node);
   }
   std::vector<GraphSection> sections;
   for (GraphSection& section : graph_.sections) {

@@ -20,6 +20,9 @@ class Condenser {
     reindex();
     for (NodeId id = 0; id <= graph_.tape_size; ++id) became_.push_back(id);
     for (const GraphSection& section : graph_.sections) sweeps_ = std::max(sweeps_, section.sweep);
+    for (const GraphNode& node : graph_.nodes) {
+      for (const std::string& name : node.names) ++bearers_[name];
+    }
     for (std::size_t i = 0; i < graph_.scopes.size(); ++i) {
       level_.push_back(i == 0 ? 0 : level_[graph_.scopes[i].parent] + 1);
     }
@@ -80,7 +83,12 @@ class Condenser {
   void keep_literals();
   void replace();
   void replace_edges(const std::vector<std::size_t>& alias_now);
+  void replace_reads(GraphNode& node, std::size_t index);
   NodeId shown(NodeId id) const;
+  NodeId read(std::size_t reader, NodeId id) const;
+  lane::Symbol renamed(lane::Symbol formula, std::size_t reader) const;
+  bool in_another_copy(std::size_t reader, std::size_t index) const;
+  std::string called(NodeId id, std::size_t scope) const;
 
   Graph graph_;
   const DumpOptions& options_;
@@ -89,11 +97,14 @@ class Condenser {
   std::vector<NodeId> became_;      // by id: the node that is shown in its place
   std::vector<std::size_t> level_;  // of scopes: how deep
   std::unordered_map<std::string, std::uint64_t> words_;
+  std::unordered_map<std::string, std::size_t> bearers_;  // how many nodes bear a name, over all scopes
 
   // What replace() does. By index of a node: the one that is shown in its place, or kNoNode; and which copy it is in.
   std::vector<NodeId> shown_as_;
   std::vector<Copy> copies_;
-  std::map<NodeId, GraphNode> groups_;                      // new nodes, each in the place of the old one with its id
+  std::vector<std::size_t> last_;       // of a node in a copy: the one in its place in the last copy
+  std::map<NodeId, NodeId> entries_;    // what the first copy reads of another, and what the last one reads there
+  std::map<NodeId, GraphNode> groups_;  // new nodes, each in the place of the old one with its id
   std::map<std::pair<NodeId, NodeId>, std::size_t> slots_;  // of a new node and what it reads: as which input
   std::vector<bool> keep_alias_;
 };

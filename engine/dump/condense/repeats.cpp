@@ -1,11 +1,23 @@
 // Repeated scopes. Two scopes are equal if their nodes are, forward and in every sweep: ops, attributes, types, and
 // what feeds what. Names and values may differ.
 #include <ebb/engine/dump/condense/condenser.h>
+#include <ebb/engine/dump/labels.h>
+#include <fmt/format.h>
 
 namespace ebb {
 namespace {
 constexpr std::size_t kLongestPeriod = 8;  // equal rows of so many scopes are found
+
+// Where a formula names a node.
+const lane::Symbol* name_in(const lane::Symbol& formula, NodeId id) {
+  if (formula.op == lane::Symbol::Op::name && formula.value == static_cast<double>(id)) return &formula;
+  for (const lane::Symbol& operand : formula.operands) {
+    if (const lane::Symbol* found = name_in(operand, id)) return found;
+  }
+  return nullptr;
 }
+
+}  // namespace
 
 void Condenser::fold_repeats() {
   const std::size_t deepest = level_.empty() ? 0 : *std::ranges::max_element(level_);
@@ -89,11 +101,93 @@ void Condenser::fold_run(std::span<const Item> items, std::size_t period, std::s
       const std::size_t node = items[i].nodes[k];
       shown_as_[node] = graph_.nodes[first.nodes[k]].id;
       copies_[node] = {graph_.repeats.size(), i / period};
+      last_[node] = items[items.size() - period + i % period].nodes[k];
       if (i < period && first.scope == kNoIndex) graph_.nodes[node].repeats = count;
     }
     if (i < period && first.scope != kNoIndex) graph_.scopes[first.scope].repeats = count;
   }
+  for (const Item& item : items.first(period)) {
+    for (const std::size_t reader : item.nodes) {
+      const std::vector<NodeId>& inputs = graph_.nodes[reader].inputs;
+      for (std::size_t slot = 0; slot < inputs.size(); ++slot) {
+        const std::size_t in = index_of(inputs[slot]);
+        if (in == kNoIndex || !in_another_copy(reader, in)) continue;
+        entries_[inputs[slot]] = graph_.nodes[last_[reader]].inputs[slot];
+      }
+    }
+  }
   graph_.repeats.push_back(std::move(repeat));
+}
+
+bool Condenser::in_another_copy(std::size_t reader, std::size_t index) const {
+  return copies_[index].run != kNoIndex && copies_[index].run == copies_[reader].run &&
+         copies_[index].number != copies_[reader].number;
+}
+
+// What the picture has where `reader` reads `id`. What the first copy reads of another, as the backward pass of a block
+// reads the cotangent that the next one gives, goes around in the repeat: at the arrow's other end stands what the last
+// copy reads, by which the repeat is entered.
+NodeId Condenser::read(std::size_t reader, NodeId id) const {
+  const std::size_t index = index_of(id);
+  if (index != kNoIndex && in_another_copy(reader, index)) {
+    if (const auto entry = entries_.find(id); entry != entries_.end()) id = entry->second;
+  }
+  return shown(id);
+}
+
+// A formula with the names of what is shown. What stays is called what its reader has called it.
+lane::Symbol Condenser::renamed(lane::Symbol formula, std::size_t reader) const {
+  if (formula.op == lane::Symbol::Op::name && formula.value >= 0) {
+    const auto id = static_cast<NodeId>(formula.value);
+    const std::size_t index = index_of(id);
+    const NodeId now = index == kNoIndex || copies_[index].run == kNoIndex ? id : read(reader, id);
+    if (now != id) {
+      const bool entry = in_another_copy(reader, index);
+      const lane::Symbol* word = entry ? name_in(graph_.nodes[last_[reader]].spelled, now) : nullptr;
+      formula = word ? *word : lane::Symbol::name(called(now, graph_.nodes[reader].scope), now);
+    }
+  }
+  for (lane::Symbol& operand : formula.operands) operand = renamed(std::move(operand), reader);
+  return formula;
+}
+
+// As the formulas of a scope call a node: with the path of its own where several bear the name.
+std::string Condenser::called(NodeId id, std::size_t scope) const {
+  const std::size_t index = index_of(id);
+  if (index == kNoIndex || graph_.nodes[index].name.empty()) return graph_.label_of(id);
+  const GraphNode& node = graph_.nodes[index];
+  const std::size_t of = index_of(node.cotangent_of);
+  const std::size_t home = of == kNoIndex ? node.scope : graph_.nodes[of].scope;
+  const std::string& path = graph_.scopes[home].path;
+  const bool plain = home == scope || path.empty() || bearers_.at(node.name) == 1;
+  return detail::quoted_name(plain ? node.name : fmt::format("{}.{}", path, node.name));
+}
+
+// Inputs, cotangents and formulas of a node that is shown.
+void Condenser::replace_reads(GraphNode& node, std::size_t index) {
+  for (NodeId& in : node.inputs) {
+    const std::size_t of = index_of(in);
+    const NodeId now = read(index, in);
+    node.reads_repeat = node.reads_repeat || (now != in && of != kNoIndex && copies_[of].run != kNoIndex);
+    in = now;
+  }
+  const std::string before = node.spelled.text();
+  node.spelled = renamed(std::move(node.spelled), index);
+  if (std::string now = node.spelled.text(); now != before) node.formula = std::move(now);
+  for (GraphPullback& pullback : node.pullbacks) {
+    pullback.node = read(index, pullback.node);
+    pullback.local = renamed(std::move(pullback.local), index);
+  }
+  for (GraphGradient& gradient : node.gradients) {
+    const std::size_t held = index_of(gradient.node);
+    if (held != kNoIndex && in_another_copy(index, held)) {
+      // What comes in from the next copy comes, in the picture, from behind the last.
+      const auto& last = graph_.nodes[last_[index]].gradients;
+      const auto found = std::ranges::find(last, gradient.sweep, &GraphGradient::sweep);
+      if (found != last.end()) gradient = *found;
+    }
+    gradient.node = shown(gradient.node);
+  }
 }
 
 // What must be the same in equal items. Other nodes are told apart by the order in which the item first reads them.

@@ -187,6 +187,7 @@ GraphNode Traversal::make_node(NodeId id) const {
   }
   if (flow_.seeds_sweep(id) != 0 && out.cotangent_of == kNoNode) out.cotangent_of = flow_.seed_of(id);
   out.formula = labels_.formula(id);
+  out.spelled = labels_.spelled(id);
   if (node.row->expression) out.expression = expression_of(*node.row);
   if (node.row->fold) {
     const Fold fold = node.row->fold();
@@ -294,8 +295,8 @@ void Traversal::failed() {
   if (!refusal || options_.to || !options_.outputs.empty()) return;
   GraphNode out;
   out.id = static_cast<NodeId>(tape_.size());
-  out.op = refusal->row->name;
-  out.kind = refusal->row->kind;
+  out.op = refusal->row ? refusal->row->name : "value";
+  if (refusal->row) out.kind = refusal->row->kind;
   out.role = Role::failed;
   out.presence = Presence::traced;
   out.message = refusal->message;
@@ -307,20 +308,22 @@ void Traversal::failed() {
   std::vector<lane::Symbol> operands;
   for (const Tape::Refusal::Input& input : refusal->inputs) {
     if (input.literal) {
-      operands.push_back(lane::Symbol::name(fmt::format("{}", *input.literal)));
+      operands.push_back(lane::Symbol::name(fmt::format("{}", *input.literal), detail::kNoNumber));
       continue;
     }
     const bool known = input.id < tape_.size();
-    operands.push_back(lane::Symbol::name(known                 ? labels_.label(input.id)
-                                          : input.id == kNoNode ? "?"
-                                                                : fmt::format("%{}", input.id)));
+    operands.push_back(
+        known ? lane::Symbol::name(labels_.label(input.id), input.id)
+              : lane::Symbol::name(input.id == kNoNode ? "?" : fmt::format("%{}", input.id), detail::kNoNumber));
     if (!known || !shown_[input.id]) continue;
     if (!labels_.is_literal(input.id)) {
       graph_.edges.push_back({input.id, out.id, out.inputs.size(), kNoIndex, out.sweep != 0, false, {}});
     }
     out.inputs.push_back(input.id);
   }
-  out.formula = detail::call_of(*refusal->row, operands, refusal->attrs).text();
+  out.spelled = refusal->row ? detail::call_of(*refusal->row, operands, refusal->attrs)
+                             : lane::Symbol::call(out.op, std::move(operands));
+  out.formula = out.spelled.text();
   ++graph_.scopes[out.scope].nodes;
   graph_.nodes.push_back(std::move(out));
 }

@@ -173,6 +173,7 @@ void node(Json& json, const Graph& graph, const GraphNode& node) {
   derivatives(json, graph, node);
   reasons(json, node.why);
   text(json, "message", node.message);
+  if (node.reads_repeat) json.member("reads_repeat", true);
   if (node.repeats != 1) json.member("repeats", node.repeats);
   if (node.stands_for != 1) json.member("stands_for", node.stands_for);
   if (!node.outputs.empty()) {

@@ -15,11 +15,20 @@ const arrows = new Map(figure.arrows.map((arrow) => [`${arrow.from} ${arrow.to}`
 
 function label(id) {
   const node = nodes.get(id);
-  if (!node) return outside.get(id) || `%${id}`;
+  if (!node) return visible(outside.get(id) || `%${id}`);
   if (node.role === "constant") return node.formula;
-  return node.name || `%${id}`;
+  return visible(node.name) || `%${id}`;
 }
 
+// What a name may hold that would break a line or turn the letters around it, as an escape.
+function visible(text = "") {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g, (sign) =>
+    ({ "\n": "\\n", "\t": "\\t" })[sign] ||
+    (sign < "\x80" ? `\\x${sign.charCodeAt(0).toString(16).padStart(2, "0")}` : `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`));
+}
+
+// " × 12" of what is shown once of twelve.
+const times = ({ repeats }) => (repeats > 1 ? ` × ${repeats}` : "");
 const isLiteral = (id) => nodes.get(id)?.role === "constant";
 const shapeText = (shape) => `[${shape.join(", ")}]`;
 const sizeOf = (shape) => shape.reduce((n, size) => n * size, 1);

@@ -57,6 +57,7 @@ function planOf(node) {
 function makePlan(node) {
   const inputs = node.inputs.map((id) => nodes.get(id));
   if (inputs.some((input) => !input)) throw new Error("an input is not shown");
+  if (node.reads_repeat) throw new Error("it has read another than is shown");
   if (node.expression) {
     const f = compile(node.expression_tree, (name) => "abcd".slice(0, inputs.length).indexOf(name));
     const index = inputs.map((input) => broadcastIndex(input.shape, node.shape));
@@ -116,7 +117,8 @@ function recompute() {
     } else if (!dirty.has(id)) {
       if (recorded.has(id)) values.set(id, recorded.get(id));
     } else {
-      blocked.set(id, at === undefined ? node.op : blocked.get(at));
+      const blame = node.reads_repeat ? `${node.op} (it reads what is shown once of several)` : node.op;
+      blocked.set(id, at === undefined ? blame : blocked.get(at));
     }
   }
 }

@@ -37,7 +37,7 @@ function forwardFrame(label, ids) {
   const works = [...new Set(ids)];
   return {
     kind: "forward", label, works, touches: works.flatMap(operandsOf).map((id) => homes.get(id)),
-    title: label ? `Forward, step ${label}` : `Forward: ${list(works.map((id) => nodes.get(id).name || nodes.get(id).op))}`,
+    title: label ? `Forward, step ${visible(label)}` : `Forward: ${list(works.map((id) => visible(nodes.get(id).name) || nodes.get(id).op))}`,
     arrows: works.flatMap(arrowsInto).map((arrow) => ({ arrow, back: false })),
     cards: works.map((home) => ({ kind: "forward", home })),
   };
@@ -68,12 +68,12 @@ function backwardFrame(label, sweep, rules, sums, recorded) {
     }
   }
   const homesAt = [...new Set([...sums, ...rules].map((id) => homes.get(id)))];
-  const which = label ? `step ${label}` : list(homesAt.map((id) => nodes.get(id).name || nodes.get(id).op));
+  const which = label ? `step ${visible(label)}` : list(homesAt.map((id) => visible(nodes.get(id).name) || nodes.get(id).op));
   const order = graph.sections.some((s) => s.sweep > 1) ? `, sweep ${sweep}` : "";
   return {
     kind: "backward", label, sweep, works: homesAt, cards, arrows: links,
     touches: links.map((link) => (homesAt.includes(link.arrow.to) ? link.arrow.from : link.arrow.to)),
-    title: label ? `Backward${order}, step ${label}` : `Backward${order}: ${which}`,
+    title: label ? `Backward${order}, step ${visible(label)}` : `Backward${order}: ${which}`,
   };
 }
 

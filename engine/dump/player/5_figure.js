@@ -112,22 +112,51 @@ function drawArrow(arrow, both, piece) {
   return group;
 }
 
+// As much of a text as there is room for. Graphviz was told of so many letters of a common width; how wide they are
+// depends on the letters and on the reader's fonts.
+const ruler = document.createElement("canvas").getContext("2d");
+const fonts = getComputedStyle(document.documentElement);
+
+function widthOf(text, font) {
+  ruler.font = font.replace(/var\((.*)\)/, (_, name) => fonts.getPropertyValue(name));
+  return ruler.measureText(text).width;
+}
+
+function fitting(text, font, room) {
+  if (widthOf(text, font) <= room) return text;
+  const letters = [...text];
+  let [fits, most] = [0, letters.length];
+  while (fits < most - 1) {
+    const middle = (fits + most) >> 1;
+    if (widthOf(`${letters.slice(0, middle).join("")}…`, font) <= room) fits = middle;
+    else most = middle;
+  }
+  return `${letters.slice(0, fits).join("")}…`;
+}
+
+// A number in a circle; a longer label widens it.
+function drawBadge(step, parent) {
+  const font = "600 13px var(--sans)";
+  const text = fitting(step, font, 90);
+  const width = Math.max(24, widthOf(text, font) + 14);
+  make("path", { d: `M2,-10H${width - 22}a12,12 0 0 1 0,24H2a12,12 0 0 1 0,-24z`, class: "badge" }, parent);
+  make("text", { x: width / 2 - 10, y: 6.5, class: "badge-text" }, parent, text);
+}
+
 function drawBox(box) {
   const node = nodes.get(box.node);
   const group = make("g", {
     class: `box ${node.role}`, transform: `translate(${box.x - box.width / 2},${box.y - box.height / 2})`,
   });
   make("rect", { width: box.width, height: box.height, rx: 8 }, group);
-  const whole = [...label(node.id)];
+  const room = box.width - 18;
   let y = 26;
-  make("text", { x: 11, y, class: "box-name" }, group, whole.length > 22 ? `${whole.slice(0, 22).join("")}…` : whole.join(""));
-  for (const line of box.formula) make("text", { x: 11, y: (y += 16) + 1, class: "box-formula" }, group, pretty(line));
-  for (const line of box.gradient) make("text", { x: 11, y: (y += 16) + 2, class: "box-gradient" }, group, line);
+  make("text", { x: 11, y, class: "box-name" }, group, fitting(label(node.id) + times(node), "600 14px var(--sans)", room));
+  const mono = "12px var(--mono)";
+  for (const line of box.formula) make("text", { x: 11, y: (y += 16) + 1, class: "box-formula" }, group, fitting(pretty(line), mono, room));
+  for (const line of box.gradient) make("text", { x: 11, y: (y += 16) + 2, class: "box-gradient" }, group, fitting(line, mono, room));
   const step = stepOf(node);
-  if (step) {
-    make("circle", { cx: 2, cy: 2, r: 12, class: "badge" }, group);
-    make("text", { x: 2, y: 6.5, class: "badge-text" }, group, step);
-  }
+  if (step) drawBadge(step, group);
   make("title", {}, group, `${label(node.id)}${node.formula && node.role !== "leaf" ? ` = ${node.formula}` : ""}\n${node.op} ` +
     `${node.dtype}${shapeText(node.shape)}, ${node.bytes} bytes${node.where ? `\n${node.where}` : ""}`);
   group.addEventListener("click", () => goToNode(node.id));
@@ -155,7 +184,7 @@ function drawScopes(layer) {
     addPiece(layer, [x0, y0, x1, y1], () => {
       const group = make("g");
       make("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, rx: 10, class: "frame" }, group);
-      make("text", { x: x0 + 10, y: y0 + 15, class: "frame-name" }, group, graph.scopes[i].name);
+      make("text", { x: x0 + 10, y: y0 + 15, class: "frame-name" }, group, graph.scopes[i].name + times(graph.scopes[i]));
       return group;
     });
   }

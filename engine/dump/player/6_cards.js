@@ -47,7 +47,8 @@ function pretty(text) {
 const cotangentNames = new Set(graph.nodes.filter((n) => n.sweep > 0 || n.role === "seed").flatMap((n) => n.names || (n.name ? [n.name] : [])));
 
 // A formula whose cotangents are marked.
-function formulaElement(text, tag = "code") {
+function formulaElement(whole, tag = "code") {
+  const text = visible(whole);
   const out = element(tag, { class: "formula" });
   for (const part of pretty(text).split(/([A-Za-z_][\w.#']*)/)) {
     if (cotangentNames.has(part)) out.append(element("span", { class: "cotangent", text: part }));
@@ -178,16 +179,27 @@ function editor(id, k, of, place) {
     const decimals = input.closest("figure").dataset.decimals;
     input.value = short(values.get(id)[k], decimals === "" ? null : Number(decimals));
   };
-  input.addEventListener("blur", show);
+  // What is no number stays to be mended; whoever leaves it finds the number that was there.
+  const read = () => {
+    const text = input.value.trim().replace("−", "-");
+    const x = text === "" ? NaN : Number(text);
+    input.toggleAttribute("aria-invalid", Number.isNaN(x));
+    if (Number.isNaN(x)) {
+      document.getElementById("announcement").textContent =
+        `“${input.value}” is no number: ${input.getAttribute("aria-label")} stays as it was.`;
+    }
+    return x;
+  };
+  input.addEventListener("blur", () => {
+    show();
+    input.removeAttribute("aria-invalid");
+  });
   input.addEventListener("change", () => {
-    const x = Number(input.value.trim().replace("−", "-"));
-    const bad = input.value.trim() === "" || Number.isNaN(x);
-    input.toggleAttribute("aria-invalid", bad);
-    if (bad) return;
-    edit(id, k, x);
+    const x = read();
+    if (!Number.isNaN(x)) edit(id, k, x);
   });
   input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") input.blur();
+    if (event.key === "Enter" && !Number.isNaN(read())) input.blur();
     if (event.key === "Escape") {
       show();
       input.blur();
@@ -197,7 +209,7 @@ function editor(id, k, of, place) {
   return input;
 }
 
-const nameElement = (text, backward) => element("span", { class: backward ? "name cotangent" : "name", text });
+const nameElement = (text, backward) => element("span", { class: backward ? "name cotangent" : "name", text: visible(text) });
 
 function matrixOf(id, text = label(id), backward = false) {
   const node = nodes.get(id);

@@ -207,7 +207,7 @@ function otherTheme() {
 function ticks() {
   if (frames.length > 48 || !frames.some((frame) => frame.label)) return;
   frames.forEach((frame, i) => {
-    const tick = element("span", { class: `tick ${frame.kind}`, "data-at": i, text: frame.kind === "given" ? "·" : frame.label });
+    const tick = element("span", { class: `tick ${frame.kind}`, "data-at": i, text: frame.kind === "given" ? "·" : cut(visible(frame.label), 6) });
     tick.style.left = `${(100 * i) / Math.max(1, frames.length - 1)}%`;
     $("ticks").append(tick);
   });
@@ -229,10 +229,15 @@ function keys(event) {
 
 function start() {
   $("title").textContent = graph.title || "Graph";
+  const recordedNodes = graph.nodes.filter((node) => node.role !== "failed").length;
   $("subtitle").append(
-    `${graph.nodes.length === graph.tape_size ? graph.tape_size : `${graph.nodes.length} of ${graph.tape_size}`} nodes` +
+    `${recordedNodes === graph.tape_size ? graph.tape_size : `${recordedNodes} of ${graph.tape_size}`} nodes` +
     `${graph.mode === "trace" ? ", traced without numbers" : ""}. `,
     element("span", { class: "hint", text: `Arrow keys step${graph.nodes.some(isEditable) ? "; change a number of a leaf and see what moves" : ""}.` }));
+  for (const { shown, times, last } of graph.repeats) {
+    $("subtitle").append(element("span", { class: "repeat",
+      text: ` Shown once of ${times}: ${list(shown)}, up to ${list(last)}; the numbers are those of the first.` }));
+  }
   drawFigure();
   watchView();
   panes();

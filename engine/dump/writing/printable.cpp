@@ -26,6 +26,24 @@ std::size_t utf8_sequence(std::string_view text) {
   return n;
 }
 
+namespace {
+
+// Marks that turn the order of the letters around them, and separators of lines: a name could seem to be another, or
+// more than one line.
+bool reorders(std::uint32_t code) {
+  return code == 0x61c || code == 0x200e || code == 0x200f || (code >= 0x2028 && code <= 0x202e) ||
+         (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
+}
+
+}  // namespace
+
+std::uint32_t code_point(std::string_view sequence) {
+  std::uint32_t code = static_cast<unsigned char>(sequence[0]);
+  if (sequence.size() > 1) code &= 0x7fu >> sequence.size();
+  for (const char c : sequence.substr(1)) code = code << 6 | (static_cast<unsigned char>(c) & 0x3f);
+  return code;
+}
+
 std::string printable(std::string_view text) {
   std::string out;
   out.reserve(text.size());
@@ -38,38 +56,14 @@ std::string printable(std::string_view text) {
       out += "\\t";
     } else if (n == 0 || byte < 0x20 || byte == 0x7f) {
       out += fmt::format("\\x{:02x}", byte);
-    } else if (n == 2 && byte == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0) {  // control characters, too
-      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(text[1]));
+    } else if (const std::uint32_t code = code_point(text.substr(0, n)); n > 1 && (code < 0xa0 || reorders(code))) {
+      out += fmt::format("\\u{:04x}", code);  // control characters, too
     } else {
       out += text.substr(0, n);
     }
     text.remove_prefix(n == 0 ? 1 : n);
   }
   return out;
-}
-
-std::string shortened(std::string_view whole, std::size_t longest) {
-  std::string text = printable(whole);
-  if (columns(text) <= longest) return text;
-  std::size_t end = 0;
-  for (std::size_t column = 0; column < longest; ++column) {
-    do {
-      ++end;
-    } while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80);  // to the end of the code point
-  }
-  return text.substr(0, end) + "...";
-}
-
-std::size_t columns(std::string_view text) {
-  std::size_t count = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const unsigned byte = static_cast<unsigned char>(text[i]);
-    const unsigned next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
-    // Accents that combine with the letter before, U+0300 to U+036F, take no column.
-    if (byte == 0xcc || (byte == 0xcd && next < 0xb0) || (byte & 0xc0) == 0x80) continue;
-    ++count;
-  }
-  return count;
 }
 
 }  // namespace ebb

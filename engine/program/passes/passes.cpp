@@ -29,8 +29,23 @@ std::optional<NodeId> selected(Rewriter& to, NodeId old) {
   return to.record(kBroadcastTo, {result}, {{"shape", IntList(node.value.shape())}});
 }
 
+// By node: someone needs it written out, even if it is a broadcast.
+std::vector<bool> written_out(const Traced& traced) {
+  std::vector<bool> out(traced.tape->size());
+  const std::vector<bool> live = live_nodes(traced);
+  for (NodeId id = 0; id < out.size(); ++id) {
+    const Row& row = *traced.node(id).row;
+    if (!live[id] || row.is_step() || row.reads_broadcast || &row == &kBroadcastTo) continue;
+    for (std::size_t i = 0; i < traced.node(id).inputs; ++i) out[traced.input(id, i)] = true;
+  }
+  for (NodeId id : traced.outputs) out[id] = true;
+  for (const Traced::Update& update : traced.updates) out[update.value] = true;
+  return out;
+}
+
 // Eager mode computes it, and so gives the bits that it would have given at run time.
 Traced fold(const Traced& traced, RewriteLog& log) {
+  const std::vector<bool> whole = written_out(traced);
   return rewrite(traced, [&](Rewriter& to, NodeId old) -> std::optional<NodeId> {
     const Node& node = traced.node(old);
     if (const std::optional<NodeId> result = selected(to, old)) {
@@ -38,6 +53,7 @@ Traced fold(const Traced& traced, RewriteLog& log) {
       return result;
     }
     if (node.inputs == 0 || node.value.numel() > kMaxFolded) return std::nullopt;
+    if (node.row == &kBroadcastTo && !whole[old]) return std::nullopt;
     for (std::size_t i = 0; i < node.inputs; ++i) {
       if (!is_known(to.node(to.of(traced.input(old, i))))) return std::nullopt;
     }
@@ -54,9 +70,19 @@ Traced fold(const Traced& traced, RewriteLog& log) {
   });
 }
 
+// A number that is repeated is so under any shape.
+std::optional<NodeId> reshaped_number(Rewriter& to, NodeId old) {
+  NodeId in = to.of(to.from().input(old, 0));
+  if (to.node(in).row != &kBroadcastTo) return std::nullopt;
+  while (to.node(in).row == &kBroadcastTo) in = to.input(in, 0);
+  if (to.shape(in).rank() != 0) return std::nullopt;
+  return to.record(kBroadcastTo, {in}, {{"shape", IntList(to.from().type(old).shape())}});
+}
+
 Traced sink_broadcasts(const Traced& traced, RewriteLog& log) {
   return rewrite(traced, [&](Rewriter& to, NodeId old) -> std::optional<NodeId> {
     const Node& node = traced.node(old);
+    if (node.row == &kReshape) return reshaped_number(to, old);
     if (!node.row->is_step()) return std::nullopt;
     std::vector<NodeId> inputs;
     bool below = false;

@@ -14,4 +14,8 @@ namespace ebb {
 
 std::vector<Band> find_bands(const Schedule& schedule);
 
+/// Moves loops that could be in a band next to it, over what they need nothing of: a loss, which is made of the same
+/// sums, does not come between a softmax and its gradient.
+void draw_together(Schedule& schedule);
+
 }  // namespace ebb

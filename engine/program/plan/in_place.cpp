@@ -17,14 +17,23 @@ class Finder {
         last_(last_readers(traced, schedule)),
         taken_(result.size()) {
     found_.over.assign(result.size(), kNoNode);
+    found_.inside.assign(result.size(), kNoNode);
+    found_.rewrites.resize(result.size());
   }
 
   InPlace run() {
     for (std::size_t i = 0; i < traced_.updates.size(); ++i) state(i);
     for (std::size_t a = 0; a < schedule_.actions.size(); ++a) {
-      for (NodeId id : schedule_.actions[a].steps) {
-        if (schedule_.stored[id] && schedule_.home[id] == a && !result_[id]) memory_for(id);
+      const Action& action = schedule_.actions[a];
+      if (action.kind == Action::Kind::kernel) memory_for_kernel(action.node);
+      for (NodeId id : action.steps) {
+        if (schedule_.stored[id] && schedule_.home[id] == a && !is_over_state(id)) memory_for(id);
       }
+    }
+    for (NodeId id = 0; id < result_.size(); ++id) {
+      if (!result_[id]) continue;
+      for (NodeId from = found_.over[id]; from != kNoNode; from = found_.over[from]) found_.inside[from] = id;
+      found_.over[id] = kNoNode;
     }
     return std::move(found_);
   }
@@ -48,15 +57,36 @@ class Finder {
            std::ranges::count_if(traced_.updates, [&](const Traced::Update& u) { return same(u.value); }) == 1;
   }
 
+  bool is_over_state(NodeId id) const {
+    return result_[id] && std::ranges::find(found_.states, id, &OverState::value) != found_.states.end();
+  }
+  bool is_free(NodeId from) const {
+    return schedule_.home[from] != schedule_.actions.size() && !result_[from] && !taken_[from];
+  }
+  void take(NodeId from, NodeId id) {
+    found_.over[id] = from;
+    taken_[from] = true;
+    found_.rewrites[id] = true;
+  }
+
   void memory_for(NodeId id) {
     for (const View& source : schedule_.actions[schedule_.home[id]].sources) {
-      const NodeId from = source.root;
-      if (schedule_.home[from] == schedule_.actions.size() || result_[from] || taken_[from] || !fits(from, id))
-        continue;
-      found_.over[id] = from;
-      taken_[from] = true;
-      return;
+      if (is_free(source.root) && fits(source.root, id)) return take(source.root, id);
     }
+  }
+
+  // A kernel that may write over its first input, which none of the others is.
+  void memory_for_kernel(NodeId id) {
+    const Node& node = traced_.node(id);
+    if (!node.row->over_first || traced_.type(id).numel() == 0) return;
+    const NodeId from = root(id, 0);
+    const Tensor& type = traced_.type(from);
+    const bool whole = type.dtype() == traced_.type(id).dtype() && type.numel() == traced_.type(id).numel();
+    if (!whole || !is_free(from) || last_[from] > schedule_.home[id]) return;
+    for (std::size_t i = 1; i < node.inputs; ++i) {
+      if (root(id, i) == from) return;
+    }
+    take(from, id);
   }
 
   // Whether `to` may be written where `from` lies.

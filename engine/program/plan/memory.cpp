@@ -91,10 +91,8 @@ MemoryPlan plan_memory(const Traced& traced, const Schedule& schedule) {
   for (NodeId id = 0; id < result.size(); ++id) {
     if (!schedule.stored[id] || schedule.home[id] == schedule.actions.size()) continue;
     const std::size_t bytes = traced.type(id).bytes();
-    if (result[id]) {
-      plan.result_bytes += bytes;
-      continue;
-    }
+    if (result[id]) plan.result_bytes += bytes;
+    if (result[id] || in_place.inside[id] != kNoNode) continue;
     std::size_t until = std::max(schedule.home[id], last[id]);
     if (const Band* const band = schedule.band_of(until)) until = band->end - 1;  // its loops take turns until then
     if (const NodeId from = in_place.over[id]; from != kNoNode) {
@@ -116,11 +114,13 @@ MemoryPlan plan_memory(const Traced& traced, const Schedule& schedule) {
 
   place_all(plan);
   for (NodeId id = 0; id < result.size(); ++id) {
-    if (in_place.over[id] == kNoNode) continue;
+    if (in_place.over[id] == kNoNode || in_place.inside[id] != kNoNode) continue;
     MemoryPlan::Slot slot = plan.slots[slot_of[id]];
     slot.node = id;
     plan.slots.push_back(slot);
   }
+  plan.inside = std::move(in_place.inside);
+  plan.rewrites = std::move(in_place.rewrites);
   return plan;
 }
 

@@ -23,6 +23,8 @@ struct MemoryPlan {
   std::size_t arena_bytes = 0;
   std::size_t live_bytes = 0;    ///< the largest sum of results alive at once: no plan can do with less
   std::size_t result_bytes = 0;  ///< outputs and new values of States, which every run hands out, but for `over`
+  std::vector<NodeId> inside;    ///< by node: the result in whose memory it is written, into which it dies; or kNoNode
+  std::vector<bool> rewrites;    ///< by node: it is written where an operand lies
   /// States whose new value takes the memory of the old one, whenever nobody else holds that.
   std::vector<OverState> over;
   /// What a run holds at once: the arena and its results.

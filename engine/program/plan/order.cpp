@@ -32,7 +32,7 @@ class Advancer {
       for (const Band& band : schedule_.bands) {
         if (band.begin < to && to < band.end) to = band.end;
       }
-      if (to < a) move(a, to);
+      if (to < a) move_action(schedule_, a, to);
     }
     schedule_.bands = find_bands(schedule_);
   }
@@ -89,24 +89,6 @@ class Advancer {
     return to;
   }
 
-  void move(std::size_t from, std::size_t to) {
-    const auto begin = schedule_.actions.begin();
-    std::rotate(begin + static_cast<std::ptrdiff_t>(to), begin + static_cast<std::ptrdiff_t>(from),
-                begin + static_cast<std::ptrdiff_t>(from + 1));
-    for (std::size_t& home : schedule_.home) {
-      if (home == from) {
-        home = to;
-      } else if (home >= to && home < from) {
-        ++home;
-      }
-    }
-    for (Band& band : schedule_.bands) {
-      if (band.begin < to || band.begin >= from) continue;
-      ++band.begin;
-      ++band.end;
-    }
-  }
-
   const Traced& traced_;
   Schedule& schedule_;
   std::vector<Update> updates_;
@@ -114,6 +96,24 @@ class Advancer {
 };
 
 }  // namespace
+
+void move_action(Schedule& schedule, std::size_t from, std::size_t to) {
+  const auto begin = schedule.actions.begin();
+  std::rotate(begin + static_cast<std::ptrdiff_t>(to), begin + static_cast<std::ptrdiff_t>(from),
+              begin + static_cast<std::ptrdiff_t>(from + 1));
+  for (std::size_t& home : schedule.home) {
+    if (home == from) {
+      home = to;
+    } else if (home >= to && home < from) {
+      ++home;
+    }
+  }
+  for (Band& band : schedule.bands) {
+    if (band.begin < to || band.begin >= from) continue;
+    ++band.begin;
+    ++band.end;
+  }
+}
 
 void advance_updates(const Traced& traced, Schedule& schedule) { Advancer(traced, schedule).run(); }
 

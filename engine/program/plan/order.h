@@ -11,4 +11,7 @@ namespace ebb {
 
 void advance_updates(const Traced& traced, Schedule& schedule);
 
+/// Puts an action in front of an earlier one, behind all that it reads.
+void move_action(Schedule& schedule, std::size_t from, std::size_t to);
+
 }  // namespace ebb

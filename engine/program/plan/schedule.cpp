@@ -25,6 +25,11 @@ View view_of(const Traced& traced, const std::vector<bool>& stored, NodeId id) {
   }
 }
 
+View loop_view_of(const Traced& traced, const std::vector<bool>& stored, NodeId id) {
+  const View view = view_of(traced, stored, id);
+  return {view.root, without_leading_ones(view.shape)};
+}
+
 namespace {
 
 // A step that is cheap enough to compute twice: arithmetic, nothing with a polynomial in it.
@@ -86,7 +91,8 @@ class Scheduler {
 
   // A node that a loop of `loop_shape` may hold as a step of its own.
   bool joinable(const View& view, const Shape& loop_shape) const {
-    return traced_.node(view.root).row->is_step() && view.shape == loop_shape && shape(view.root) == loop_shape;
+    return traced_.node(view.root).row->is_step() && view.shape == loop_shape &&
+           without_leading_ones(shape(view.root)) == loop_shape;
   }
 
   void place(NodeId id) {
@@ -134,8 +140,9 @@ class Scheduler {
       if (!agrees(action, reads, axes)) continue;
       // A loop that runs in any case comes first: one that holds nothing but steps which others compute again is
       // dropped.
-      const bool runs =
-          !action.reductions.empty() || std::ranges::any_of(action.steps, [&](NodeId id) { return stored(id); });
+      const bool runs = !action.reductions.empty() || std::ranges::any_of(action.steps, [&](NodeId id) {
+        return stored(id) || !is_cheap(traced_.node(id));
+      });
       std::size_t shared = runs ? 1 + Loop::kMaxSources : 1;
       for (const View& read : reads) {
         const bool here = std::ranges::any_of(action.sources, [&](const View& s) { return s.root == read.root; }) ||
@@ -174,30 +181,45 @@ class Scheduler {
 
   void place_step(NodeId id) {
     const Node& node = traced_.node(id);
+    const Shape loop_shape = without_leading_ones(shape(id));
     std::vector<View> reads;
     std::size_t lower = 0;
     for (std::size_t i = 0; i < node.inputs; ++i) {
-      const View view = view_of(traced_, schedule_.stored, traced_.tape->input(node, i));
-      const bool joins = joinable(view, shape(id));
+      const View view = loop_view_of(traced_, schedule_.stored, traced_.tape->input(node, i));
+      const bool joins = joinable(view, loop_shape);
       lower = std::max(lower, joins ? schedule_.home[view.root] : after(view.root));
       if (!joins) store(view.root);
       reads.push_back(view);
     }
-    const std::size_t a = choose(shape(id), lower, reads, std::nullopt);
+    const std::size_t a = choose(loop_shape, lower, reads, std::nullopt);
     schedule_.home[id] = a;
     schedule_.actions[a].steps.push_back(id);
     note_sources(a, reads);
   }
 
+  struct Space {
+    Shape shape;
+    IntList axes;
+  };
+  // The shape that a reduction's loop has, and the axes that it reduces of it.
+  static Space space_of(const Shape& operand, const IntList& axes) {
+    const Shape shape = without_leading_ones(operand);
+    IntList left;
+    for (const std::int64_t axis : axes) {
+      if (axis >= operand.rank() - shape.rank()) left.push_back(axis - (operand.rank() - shape.rank()));
+    }
+    return left.empty() ? Space{operand, axes} : Space{shape, left};
+  }
+
   void place_reduction(NodeId id) {
     const Node& node = traced_.node(id);
     const NodeId input = traced_.tape->input(node, 0);
-    const View view = view_of(traced_, schedule_.stored, input);
-    const IntList axes = Attrs(node.attrs).list("axes");
-    const bool joins = joinable(view, shape(input));
+    const View view = loop_view_of(traced_, schedule_.stored, input);
+    const auto [loop_shape, axes] = space_of(shape(input), Attrs(node.attrs).list("axes"));
+    const bool joins = joinable(view, loop_shape);
     if (!joins) store(view.root);
     const std::size_t lower = joins ? schedule_.home[view.root] : after(view.root);
-    const std::size_t a = choose(shape(input), lower, std::span(&view, 1), axes);
+    const std::size_t a = choose(loop_shape, lower, std::span(&view, 1), axes);
     schedule_.home[id] = a;
     schedule_.actions[a].axes = axes;
     schedule_.actions[a].reductions.push_back(id);
@@ -236,7 +258,7 @@ class Scheduler {
       if (std::ranges::find(steps, id) != steps.end()) return;
       steps.push_back(id);
       for (std::size_t i = 0; i < traced_.node(id).inputs; ++i) {
-        const View view = view_of(traced_, schedule_.stored, traced_.input(id, i));
+        const View view = loop_view_of(traced_, schedule_.stored, traced_.input(id, i));
         if (!joinable(view, action.shape)) {
           add_source(sources, view);
         } else if (schedule_.home[view.root] == a) {
@@ -248,7 +270,7 @@ class Scheduler {
     };
     for (NodeId id : wanted) want(id, want);
     for (NodeId id : action.reductions) {
-      const View view = view_of(traced_, schedule_.stored, traced_.input(id, 0));
+      const View view = loop_view_of(traced_, schedule_.stored, traced_.input(id, 0));
       if (!joinable(view, action.shape)) {
         add_source(sources, view);
       } else if (schedule_.home[view.root] == a) {
@@ -277,7 +299,7 @@ class Scheduler {
       cheap = cheap && is_cheap(traced_.node(step)) && cone.size() <= kMaxRecomputed;
       if (!cheap) return;
       for (std::size_t i = 0; i < traced_.node(step).inputs; ++i) {
-        const View view = view_of(traced_, schedule_.stored, traced_.input(step, i));
+        const View view = loop_view_of(traced_, schedule_.stored, traced_.input(step, i));
         const bool recompute = joinable(view, action.shape) && !stored(view.root);
         recompute ? self(view.root, self) : void(add_source(reads, view));
       }
@@ -294,7 +316,7 @@ class Scheduler {
       sources = std::move(reads);
     } else {
       store(id);
-      add_source(sources, {id, shape(id)});
+      add_source(sources, {id, without_leading_ones(shape(id))});
     }
   }
 
@@ -329,6 +351,7 @@ const Band* Schedule::band_of(std::size_t action) const {
 
 Schedule make_schedule(const Traced& traced) {
   Schedule schedule = Scheduler(traced).run();
+  draw_together(schedule);
   schedule.bands = find_bands(schedule);
   advance_updates(traced, schedule);
   return schedule;

@@ -56,7 +56,9 @@ Schedule make_schedule(const Traced& traced);
 
 /// The node that holds the bytes of `id`: itself, or what it is a reshape of.
 NodeId base_of(const Traced& traced, NodeId id);
-/// How a loop reads `id`: below broadcasts that are not stored, through reshapes.
+/// How `id` is read: below broadcasts that are not stored, through reshapes.
 View view_of(const Traced& traced, const std::vector<bool>& stored, NodeId id);
+/// How a loop reads it: what is [C] for one op and [1, C] for another is one iteration space.
+View loop_view_of(const Traced& traced, const std::vector<bool>& stored, NodeId id);
 
 }  // namespace ebb
