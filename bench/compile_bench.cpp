@@ -175,7 +175,7 @@ bool report(const Options& options) {
           for (std::size_t i = 0; i < entries.size(); ++i) {
             const Entry& entry = entries[(i + static_cast<std::size_t>(round)) % entries.size()];
             entry.model->activate(threads);
-            times[entry.name].push_back(sample([&] { entry.model->run(); }));
+            times[entry.name].push_back(sample([&] { entry.model->run(); }, threads > 1 ? kAfterBlas : kAfterOpenMp));
           }
         }
         std::printf("%-15s %-18s %2d", model.c_str(), shape.c_str(), threads);

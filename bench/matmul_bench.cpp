@@ -89,7 +89,7 @@ void row(const Product& p, const std::string& peer_name, int threads, int rounds
 
   std::vector<double> my_times, their_times;
   for (int i = 0; i < rounds; ++i) {
-    my_times.push_back(sample(ebb));
+    my_times.push_back(sample(ebb, threads > 1 ? kAfterBlas : kAfterOpenMp));
     their_times.push_back(sample(peer));
   }
   const double mine = median(my_times);

@@ -10,9 +10,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// After their last loop OpenMP's idle threads spin for up to 16 ms and OpenBLAS's for 2^26 cycles, about 30 ms, on a
-// core that the next contender needs.
-constexpr double kWarmSeconds = 50e-3;
 constexpr double kSampleSeconds = 5e-3;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -31,10 +28,10 @@ double median_ratio(const std::vector<double>& a, const std::vector<double>& b) 
   return median(ratios);
 }
 
-double sample(const std::function<void()>& run) {
+double sample(const std::function<void()>& run, double warm_seconds) {
   auto start = Clock::now();
   do run();
-  while (seconds_since(start) < kWarmSeconds);
+  while (seconds_since(start) < warm_seconds);
   int runs = 0;
   int batch = 1;
   start = Clock::now();

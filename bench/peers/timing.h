@@ -17,8 +17,13 @@ double median(std::vector<double> values);
 /// The median over the rounds of a / b.
 double median_ratio(const std::vector<double>& a, const std::vector<double>& b);
 
-/// Mean seconds of one run, after untimed ones.
-double sample(const std::function<void()>& run);
+// After their last loop OpenMP's idle threads spin for up to 16 ms and OpenBLAS's for 30 ms, on a core that the next
+// contender needs; where it was OpenBLAS's, the system takes until 100 ms to move a thread there.
+constexpr double kAfterOpenMp = 25e-3;
+constexpr double kAfterBlas = 120e-3;
+
+/// Mean seconds of one run, after untimed ones for so many seconds.
+double sample(const std::function<void()>& run, double warm_seconds = kAfterOpenMp);
 
 /// Ratios that a bar is set for, with the names of their cells.
 class Bar {
