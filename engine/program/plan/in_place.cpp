@@ -1,5 +1,6 @@
 #include <ebb/engine/program/plan/in_place.h>
 
+#include <ebb/engine/loop/elementwise.h>
 #include <ebb/engine/loop/plan.h>
 #include <ebb/engine/program/plan/memory.h>
 
@@ -70,6 +71,8 @@ class Finder {
   }
 
   void memory_for(NodeId id) {
+    // What passes from loop to loop through the cache had better lie in the arena, which is there from the run before.
+    if (result_[id] && static_cast<std::int64_t>(traced_.type(id).bytes()) < kStreamBytes) return;
     for (const View& source : schedule_.actions[schedule_.home[id]].sources) {
       if (is_free(source.root) && fits(source.root, id)) return take(source.root, id);
     }
