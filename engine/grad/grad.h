@@ -18,7 +18,7 @@ enum class Unused : std::uint8_t { zeros, none, error };
 
 struct SweepOptions {
   /// Keep the values that the sweep records. By default they are kept, except inside tape.step().
-  std::optional<bool> keep;
+  std::optional<bool> keep = std::nullopt;
   /// With `none`, the Var of an unused input is empty (`!var.alive()`).
   Unused unused = Unused::zeros;
 };

@@ -236,6 +236,7 @@ Var Tape::record_checked(const Row& row, std::span<const Operand> operands, std:
     where = outer_;
   }
   const Call call(*this, row, inputs, Attrs(attrs), where);
+  if (!row.type) call.fail_usage("the row has no type rule", "Give it Row::type, or make it with own_row.");
   const TensorType type = row.type(call);
 
   Node node;

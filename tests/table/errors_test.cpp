@@ -376,6 +376,20 @@ TEST_F(Texts, Gradients) {
                      "pullback: the cotangent of f32[3, 4] (%6 mul) cannot be f32[7, 1, 4] (%11 leaf).");
 }
 
+TEST(Errors, RowsThatAreNotWhole) {
+  Row row = *find_row("argsort");
+  row.name = "half";
+  row.type = nullptr;
+  row.kernel = nullptr;
+  Tape tape;
+  const Var x = tape.leaf(Tensor::zeros({3}), "x");
+  EXPECT_EQ(text_of<UsageError>(tape, [&] { tape.record(row, {x}); }),
+            "half: the row has no type rule; got f32[3] (%0 \"x\"). Give it Row::type, or make it with own_row.");
+  row.type = [](const Call& call) { return TensorType{call.shape(0), call.dtype(0)}; };
+  EXPECT_EQ(text_of<UsageError>(tape, [&] { tape.record(row, {x}); }),
+            "half: the row has no kernel; got f32[3] (%0 \"x\"). Give it Row::kernel, or make it with own_row.");
+}
+
 TEST(Literals, AreNumbersInErrors) {
   Tape tape;
   const Var x = tape.leaf(Tensor::zeros({3}), "x");
