@@ -48,6 +48,8 @@ class Gathering {
   }
 
  private:
+  static constexpr int kMostSteps = 64;  // that a gather moves below: each level takes the stack's room
+
   // The one operand of a step that differs along the axis; none if there are several, or it is no step.
   NodeId varying(NodeId step) const {
     if (!to_.node(step).row->is_step()) return kNoNode;
@@ -61,10 +63,10 @@ class Gathering {
     return one;
   }
 
-  NodeId gathered(NodeId x) {
-    const NodeId inside = varying(x);
+  NodeId gathered(NodeId x, int depth = 0) {
+    const NodeId inside = depth < kMostSteps ? varying(x) : kNoNode;
     if (inside == kNoNode) return to_.record(known_rows().gather, std::array{x, index_}, attrs_);
-    const NodeId of_inside = gathered(inside);
+    const NodeId of_inside = gathered(inside, depth + 1);
     std::vector<NodeId> operands;
     for (std::size_t i = 0; i < to_.node(x).inputs; ++i) {
       const NodeId operand = below_broadcasts(to_, to_.input(x, i));

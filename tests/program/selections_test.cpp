@@ -144,6 +144,17 @@ TEST(Selections, WhatEndsInAnOutputTooLargeForTheCachesLiesInItsMemory) {
   EXPECT_TRUE(identical(first, copy));
 }
 
+TEST(Selections, AGatherAfterAHundredThousandStepsIsNoHundredThousandCallsDeep) {
+  auto fast = compile([](std::span<const Var> in) {
+    Var x = in[0];
+    for (int i = 0; i < 100'000; ++i) x = i % 2 == 0 ? x * in[2] : x + in[2];
+    return Vars{gather(x, in[1], 1)};
+  });
+  const Tensor index = Tensor::of<std::int64_t>({3, 1}, {1, 0, 4});
+  const std::vector<Tensor> in{wave({3, 5}), index, Tensor::full({}, 0.5, DType::f32)};
+  EXPECT_NEAR(fast(std::span<const Tensor>(in))[0].data<float>()[0], 1.0, 1e-6);
+}
+
 TEST(Selections, ColumnsWithAndWithoutLeadingAxesShareALoop) {
   const Function f = [](std::span<const Var> in) {
     const Var s = sum(in[0], 0, true);  // [1, 70]
