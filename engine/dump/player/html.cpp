@@ -6,6 +6,7 @@
 #include <ebb/engine/dump/player/figure.h>
 #include <ebb/engine/dump/player/player.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace ebb {
 namespace {
@@ -110,13 +111,12 @@ std::string write_html(const Graph& graph, const DumpOptions& options) {
                            figure_json(graph), panes_json(options.panes)),
                "<", "\\u003c");
   const std::string title = escaped(graph.title.empty() ? "Graph" : graph.title);
+  const std::string script = fmt::format("{}", fmt::join(detail::kPlayerScripts, ""));
   std::string out;
   std::string_view rest = detail::kPlayerPage;
   // Each mark is looked for in the template alone, so that none is found in what replaces another.
-  const std::pair<std::string_view, std::string_view> parts[] = {{"{{title}}", title},
-                                                                 {"{{style}}", detail::kPlayerStyle},
-                                                                 {"{{data}}", data},
-                                                                 {"{{script}}", detail::kPlayerScript}};
+  const std::pair<std::string_view, std::string_view> parts[] = {
+      {"{{title}}", title}, {"{{style}}", detail::kPlayerStyle}, {"{{data}}", data}, {"{{script}}", script}};
   for (const auto& [mark, text] : parts) {
     const std::size_t at = rest.find(mark);
     out += rest.substr(0, at);
