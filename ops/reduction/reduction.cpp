@@ -368,7 +368,8 @@ Var std(const Operand& x, const Axes& axes, const VarianceOptions& options) {
 Var norm(const Operand& x, const Axes& axes, bool keepdim) {
   static constexpr Row kNorm = composition("norm");
   const auto scope = x.tape().scope("norm", x.where());
-  return root(sum(square(x), floating_axes(kNorm, x, axes), keepdim));
+  const Axes counted = floating_axes(kNorm, x, axes);
+  return root(sum(square(x), counted, keepdim));
 }
 
 Var logsumexp(const Operand& x, const Axes& axes, bool keepdim) {
