@@ -1,8 +1,9 @@
 // What goes wrong, and where it is told.
 //
 // Every error that a caller can cause is one of four types below, thrown before any state has changed. A message has
-// one form: `<op>: <what is wrong, naming sizes>; got <every input>. <What to do.> (file:line)`. Notes are things worth
-// one line once; they go to a handler that a program may replace, and nothing else in the library prints.
+// one form: `<op>: <what is wrong, naming sizes>; got <every input>. <What to do.> (file:line, in the.scopes)`. Notes
+// are things worth one line once; they go to a handler that a program may replace, and nothing else in the library
+// prints.
 #pragma once
 
 #include <cstdint>

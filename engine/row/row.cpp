@@ -32,8 +32,7 @@ std::string Call::message(std::string_view what, std::string_view advice) const 
   }
   text += '.';
   if (!advice.empty()) text += fmt::format(" {}", advice);
-  if (where_) text += fmt::format(" ({})", to_string(where_));
-  return text;
+  return text += tape_.place(row_.name, where_);
 }
 
 void Call::fail_shape(std::string_view what, std::string_view advice) const { throw ShapeError(message(what, advice)); }

@@ -52,8 +52,7 @@ void Tape::check_finite(NodeId id) const {
     const Node& origin = nodes_[node.origin];
     text += fmt::format(" It belongs to the derivative of {} {}.", origin.row->name, name_of(node.origin));
   }
-  if (node.where) text += fmt::format(" ({})", to_string(node.where));
-  throw UsageError(text);
+  throw UsageError(text += place(node.row->name, node.where, node.scope));
 }
 
 }  // namespace ebb

@@ -68,6 +68,18 @@ std::string Tape::scope_path(std::uint32_t scope) const {
   return path;
 }
 
+std::string Tape::place(std::string_view op, const Location& where, std::uint32_t scope) const {
+  std::uint32_t around = scope;
+  for (std::uint32_t s = scope; s != 0; s = scopes_[s].parent) {
+    if (scopes_[s].name != op) continue;
+    around = scopes_[s].parent;
+    break;
+  }
+  const std::string path = around == 0 ? "" : fmt::format("in {}", scope_path(around));
+  if (!where) return path.empty() ? "" : fmt::format(" ({})", path);
+  return fmt::format(" ({}{}{})", to_string(where), path.empty() ? "" : ", ", path);
+}
+
 std::vector<std::string> Tape::name_texts() const {
   // How many contributions each cotangent had, by node and sweep.
   std::unordered_map<std::uint64_t, std::uint32_t> totals;

@@ -261,16 +261,16 @@ void Tape::check_literal(const Row& row, const Operand& operand, DType dtype) co
   if (!operand.is_exact()) {
     throw DTypeError(
         fmt::format("{}: an integer literal past 2^53 would lose digits, got about {:.6g}. Make it a tensor: "
-                    "tape.leaf(Tensor::of<std::int64_t>({{}}, {{n}})). ({})",
-                    row.name, value, to_string(line(operand.where()))));
+                    "tape.leaf(Tensor::of<std::int64_t>({{}}, {{n}})).{}",
+                    row.name, value, place(row.name, operand.where())));
   }
   const bool fits =
       dtype == DType::boolean ? value == 0 || value == 1 : std::trunc(value) == value && std::fabs(value) < 0x1p63;
   if (fits) return;
   throw DTypeError(
       fmt::format("{}: the literal {} is no {}, which the tensors beside it are. Convert them with cast(x, "
-                  "DType::f32). ({})",
-                  row.name, value, ebb::name(dtype), to_string(line(operand.where()))));
+                  "DType::f32).{}",
+                  row.name, value, ebb::name(dtype), place(row.name, operand.where())));
 }
 
 NodeId Tape::find_equal(const Row& row, std::span<const NodeId> inputs, std::span<const Attr> attrs) const {
@@ -369,11 +369,11 @@ const Tensor& Tape::value(NodeId id) const {
               ? fmt::format(
                     "value: cannot read the value of {} {} while tracing. Return it from the traced "
                     "function instead.{}",
-                    node.row->name, name, node.where ? fmt::format(" ({})", to_string(node.where)) : "")
+                    node.row->name, name, place("value", node.where, node.scope))
               : fmt::format(
                     "value: the value of {} {} was released by a sweep with keep = false, which is what "
-                    "tape.step asks for. Ask for it with {{.keep = true}}. ({})",
-                    node.row->name, name, to_string(node.where));
+                    "tape.step asks for. Ask for it with {{.keep = true}}.{}",
+                    node.row->name, name, place("value", node.where, node.scope));
       note_read(id, message.c_str());
       throw UsageError(message);
     }

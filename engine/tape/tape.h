@@ -153,6 +153,11 @@ class Tape {
   std::string name_of(NodeId id) const;
   /// `net.fc1`; empty outside of scopes.
   std::string scope_path(std::uint32_t scope) const;
+  /// How an error of `op` ends: ` (train.cpp:41, in net.fc1)`, as far as line and path are known. The path stops before
+  /// the scope that `op` itself has opened.
+  std::string place(std::string_view op, const Location& where, std::uint32_t scope) const;
+  /// The same for a call at `here`, which may stand in a scope.
+  std::string place(std::string_view op, Location here) const { return place(op, line(here), scope_); }
   /// The node that bears `name`, or that `scope.path/name` leads to. Throws UsageError if there is none.
   Var find(std::string_view name) const;
 

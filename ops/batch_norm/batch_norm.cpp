@@ -121,13 +121,14 @@ Var normalise(const Var& xmu, const Var& variance, const std::optional<Var>& gam
 namespace {
 
 [[noreturn]] void fail_disagreement(const std::vector<Disagreement>& table, const Operand& x) {
-  std::string text = fmt::format("batch_norm: the staged and the fused kernel disagree; got {}.\n  {:8} {:>12} {:>12}",
-                                 describe(x.var().value()), "", "difference", "bound");
+  std::string text =
+      fmt::format("batch_norm: the staged and the fused kernel disagree; got {}.{}\n  {:8} {:>12} {:>12}",
+                  describe(x.var().value()), x.tape().place("batch_norm", x.where()), "", "difference", "bound");
   for (const Disagreement& row : table) {
     text +=
         fmt::format("\n  {:8} {:>12.3e} {:>12.3e}{}", row.name, row.difference, row.bound, row.agrees() ? "" : "  <-");
   }
-  throw UsageError(fmt::format("{}\n({})", text, to_string(x.where())));
+  throw UsageError(text);
 }
 
 batch_norm_detail::Steps record(const Operand& x, const std::optional<Var>& gamma, const std::optional<Var>& beta,
@@ -177,10 +178,10 @@ Var batch_norm_eval(const Operand& x, const Var& mean, const Var& variance, cons
   const batch_norm_detail::Statistics s = batch_norm_detail::check(x, gamma, beta, given);
   for (const Var& statistic : {mean, variance}) {
     if (statistic.shape() != Shape{s.channels}) {
-      throw ShapeError(fmt::format("batch_norm: running {} should contain {} elements not {}; got {} {}. ({})",
+      throw ShapeError(fmt::format("batch_norm: running {} should contain {} elements not {}; got {} {}.{}",
                                    statistic == mean ? "mean" : "variance", s.channels, statistic.numel(),
                                    describe(statistic.tape().node(statistic.id()).value), statistic.name(),
-                                   to_string(x.where())));
+                                   x.tape().place("batch_norm", x.where())));
     }
   }
   const auto given_statistic = [&](const Var& v) { return reshape(cast(detach(v), x.var().dtype()), s.per_channel); };

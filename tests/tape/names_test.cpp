@@ -263,9 +263,24 @@ TEST_F(Lines, OfErrorsToo) {
     return x + y;
   };
   const auto text = thrown<ShapeError>([&] { layer(); });
-  EXPECT_TRUE(text.ends_with("(" + at(__LINE__ - 1) + ")")) << text;
+  EXPECT_TRUE(text.ends_with(" (" + at(__LINE__ - 1) + ", in layer)")) << text;
   const auto text2 = thrown<ShapeError>([&] { 2.0 * x + y; });
   EXPECT_TRUE(text2.ends_with("(" + at(__LINE__ - 1) + ")")) << text2;
+}
+
+// A composition's own scope says nothing beside its name; what it is part of does.
+TEST_F(Lines, OfErrorsNameTheScopesAroundTheOp) {
+  const auto net = tape.scope("net");
+  const std::string outer = at(__LINE__ - 1);
+  const auto block = tape.scope("block2");
+  const auto ends = [](const std::string& text, const std::string& with) {
+    EXPECT_TRUE(text.ends_with(" (" + with + ")")) << text;
+  };
+  ends(thrown<ShapeError>([&] { ebb::std(x, 7); }), outer + ", in net.block2");
+  ends(thrown<ShapeError>([&] { sum(x, 7); }), outer + ", in net.block2");
+  ends(thrown<DTypeError>([&] { tape.leaf(Tensor::zeros({2}, DType::i64)) + 0.5; }), outer + ", in net.block2");
+  tape.set_anomaly(true);
+  ends(thrown<UsageError>([&] { log(x - 1e9); }), outer + ", in net.block2");
 }
 
 TEST_F(Lines, OfDerivativesAreThoseOfTheirNodes) {
