@@ -75,9 +75,9 @@ std::string Tape::place(std::string_view op, const Location& where, std::uint32_
     around = scopes_[s].parent;
     break;
   }
-  const std::string path = around == 0 ? "" : fmt::format("in {}", scope_path(around));
-  if (!where) return path.empty() ? "" : fmt::format(" ({})", path);
-  return fmt::format(" ({}{}{})", to_string(where), path.empty() ? "" : ", ", path);
+  std::string text = where ? to_string(where) : "";
+  if (around != 0) text += fmt::format("{}in {}", text.empty() ? "" : ", ", scope_path(around));
+  return text.empty() ? text : fmt::format(" ({})", text);
 }
 
 std::vector<std::string> Tape::name_texts() const {

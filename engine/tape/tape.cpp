@@ -369,11 +369,11 @@ const Tensor& Tape::value(NodeId id) const {
               ? fmt::format(
                     "value: cannot read the value of {} {} while tracing. Return it from the traced "
                     "function instead.{}",
-                    node.row->name, name, place("value", node.where, node.scope))
+                    node.row->name, name, place("", node.where, node.scope))
               : fmt::format(
                     "value: the value of {} {} was released by a sweep with keep = false, which is what "
                     "tape.step asks for. Ask for it with {{.keep = true}}.{}",
-                    node.row->name, name, place("value", node.where, node.scope));
+                    node.row->name, name, place("", node.where, node.scope));
       note_read(id, message.c_str());
       throw UsageError(message);
     }

@@ -279,6 +279,12 @@ TEST_F(Lines, OfErrorsNameTheScopesAroundTheOp) {
   ends(thrown<ShapeError>([&] { ebb::std(x, 7); }), outer + ", in net.block2");
   ends(thrown<ShapeError>([&] { sum(x, 7); }), outer + ", in net.block2");
   ends(thrown<DTypeError>([&] { tape.leaf(Tensor::zeros({2}, DType::i64)) + 0.5; }), outer + ", in net.block2");
+  {
+    const auto projection = tape.scope("value");  // is no op's own scope, though the error begins with value
+    const Var y = tape.name(tanh(x), "y");
+    grad(sum(square(y)), x, {.keep = false});
+    ends(thrown<UsageError>([&] { tape.find("dy").value(); }), outer + ", in net.block2.value");
+  }
   tape.set_anomaly(true);
   ends(thrown<UsageError>([&] { log(x - 1e9); }), outer + ", in net.block2");
 }
